@@ -1,0 +1,90 @@
+"""The three things that can be trained on traces: the builder rail, LoRA, the whole base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bb_core.errors import BBError
+from bb_core.trace import Trace
+from bb_train.config import TrainConfig
+from bb_train.run_dir import RunDir, read_config, read_record
+
+if TYPE_CHECKING:
+    import torch
+    from bb_domains.domain import Domain
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def attach(
+    config: TrainConfig, model: PreTrainedModel, tokenizer, traces: Sequence[Trace], domain: Domain
+) -> torch.nn.Module:
+    """The model that `config.method` trains on top of the base `model`.
+
+    Args:
+        config: method and its shape.
+        model: the base.
+        tokenizer: the base's.
+        traces: training traces; the rail learns its lane programs from them.
+        domain: whose tools those programs watch.
+    """
+    if config.method == "rail":
+        from bb_nn.rail import DualRailConfig, DualRailForCausalLM
+        from bb_train.programs import learn_lanes
+
+        lanes = learn_lanes(traces, domain)
+        shape = DualRailConfig(**config.rail)
+        return DualRailForCausalLM.from_base(model, tokenizer, shape, lanes)
+    if config.method == "lora":
+        from bb_train.lora import attach_lora
+
+        return attach_lora(model, config.lora)
+    return model
+
+
+def count_trainable(method: str, model: torch.nn.Module) -> int:
+    """Trained parameters; for the rail also the bits of its learned programs."""
+    if method == "rail":
+        return int(model.count_trainable())
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def load_trained(
+    run: Path, device: str = "cpu", dtype: str = "float32"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The trained model of a finished run, on its base, ready to decode.
+
+    LoRA is merged into the base, which is how it decodes fastest.
+
+    Raises:
+        BBError: the run is unfinished, or its base has changed since.
+    """
+    import torch
+
+    from bb_nn.base import fingerprint, load_base
+
+    config, record = read_config(run), read_record(run)
+    base, tokenizer = load_base(config.base)
+    if fingerprint(base, tokenizer) != record["base"]:
+        raise BBError(
+            "the base is not the one this run was trained on",
+            where=str(run),
+            fix=f"use the base with fingerprint {record['base'][:12]}",
+        )
+    model = _load_method(config, RunDir(run).model, base)
+    return model.to(device=device, dtype=getattr(torch, dtype)).eval(), tokenizer
+
+
+def _load_method(config: TrainConfig, folder: Path, base: PreTrainedModel) -> PreTrainedModel:
+    if config.method == "rail":
+        from bb_nn.rail import DualRailForCausalLM
+
+        return DualRailForCausalLM.from_pretrained(folder, base=config.base)
+    if config.method == "lora":
+        from peft import PeftModel
+
+        return PeftModel.from_pretrained(base, folder).merge_and_unload()
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=base.dtype)
