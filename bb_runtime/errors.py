@@ -1,0 +1,37 @@
+"""Errors of the runtime.
+
+BBError
++-- MaskError        a constraint or a tokenizer cannot be turned into a mask, or a mask allows
+nothing +-- PlanRefused      the checker refuses a plan: node, rule, repair +-- ExecutionRefused a
+program may not start: wrong certificate, wrong domain
+"""
+
+from __future__ import annotations
+
+from bb_core.errors import BBError
+
+
+class MaskError(BBError):
+    """A constraint that is no constraint, or a mask that would allow no token at all."""
+
+
+class PlanRefused(BBError):  # noqa: N818 - a verdict, not a malfunction
+    """A plan that must not run.
+
+    Attributes:
+        node: id of the step at fault, "" where the plan as a whole is at fault.
+        rule: the rule that is broken, e.g. "syntax", "arguments", "precondition".
+        repair: the nearest admissible alternative, in words.
+    """
+
+    def __init__(self, node: str, rule: str, what: str, repair: str = "") -> None:
+        self.node = node
+        self.rule = rule
+        self.what = what
+        self.repair = repair
+        where = f"plan: step {node}: {rule}" if node else f"plan: {rule}"
+        super().__init__(what, where=where, fix=repair)
+
+
+class ExecutionRefused(BBError):  # noqa: N818 - a verdict, not a malfunction
+    """A program that may not start, because its certificate does not fit."""
