@@ -1,0 +1,204 @@
+"""Building circuits gate by gate: constants folded, equal gates shared, dead gates dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bem_kernel.circuit import ARITY, Circuit, Gate, Op
+from bem_kernel.errors import CircuitError
+
+
+class CircuitBuilder:
+    """Collects gates over `n_inputs` inputs; every method returns the slot of its result.
+
+    Structural hashing: asking twice for the same gate gives the same slot, whatever the order of
+    commutative operands. The first `n_inputs` slots are the inputs.
+    """
+
+    def __init__(self, n_inputs: int) -> None:
+        self.n_inputs = n_inputs
+        self._gates: list[Gate] = []
+        self._slot_of: dict[Gate, int] = {}
+
+    def _gate_at(self, slot: int) -> Gate | None:
+        return self._gates[slot - self.n_inputs] if slot >= self.n_inputs else None
+
+    def _emit(self, op: Op, a: int = 0, b: int = 0) -> int:
+        gate = Gate(op, a, b)
+        slot = self._slot_of.get(gate)
+        if slot is None:
+            slot = self.n_inputs + len(self._gates)
+            if max(a, b) >= slot and ARITY[op]:
+                raise CircuitError(
+                    f"slot {max(a, b)} is not written yet", where="builder", fix="build it first"
+                )
+            self._gates.append(gate)
+            self._slot_of[gate] = slot
+        return slot
+
+    def _constant(self, slot: int) -> bool | None:
+        gate = self._gate_at(slot)
+        if gate is None or gate.op not in (Op.CONST0, Op.CONST1):
+            return None
+        return gate.op is Op.CONST1
+
+    def _complement(self, a: int, b: int) -> bool:
+        return self._is_not(a, b) or self._is_not(b, a)
+
+    def _is_not(self, a: int, b: int) -> bool:
+        return self._gate_at(a) == Gate(Op.NOT, b)
+
+    def const(self, value: bool) -> int:
+        """The constant 0 or 1."""
+        return self._emit(Op.CONST1 if value else Op.CONST0)
+
+    def not_(self, a: int) -> int:
+        """NOT a."""
+        value = self._constant(a)
+        if value is not None:
+            return self.const(not value)
+        gate = self._gate_at(a)
+        if gate is not None and gate.op is Op.NOT:
+            return gate.a
+        return self._emit(Op.NOT, a)
+
+    def and_(self, a: int, b: int) -> int:
+        """a AND b; an operand that is a NOT becomes one ANDN gate."""
+        if self._constant(a) is not None:
+            a, b = b, a
+        value = self._constant(b)
+        if value is not None:
+            return a if value else self.const(False)
+        if a == b:
+            return a
+        if self._complement(a, b):
+            return self.const(False)
+        for x, y in ((a, b), (b, a)):
+            gate = self._gate_at(y)
+            if gate is not None and gate.op is Op.NOT:
+                return self._emit(Op.ANDN, x, gate.a)
+        return self._emit(Op.AND, min(a, b), max(a, b))
+
+    def or_(self, a: int, b: int) -> int:
+        """a OR b."""
+        if self._constant(a) is not None:
+            a, b = b, a
+        value = self._constant(b)
+        if value is not None:
+            return self.const(True) if value else a
+        if a == b:
+            return a
+        if self._complement(a, b):
+            return self.const(True)
+        return self._emit(Op.OR, min(a, b), max(a, b))
+
+    def xor(self, a: int, b: int) -> int:
+        """a XOR b."""
+        if self._constant(a) is not None:
+            a, b = b, a
+        value = self._constant(b)
+        if value is not None:
+            return self.not_(a) if value else a
+        if a == b:
+            return self.const(False)
+        if self._complement(a, b):
+            return self.const(True)
+        return self._emit(Op.XOR, min(a, b), max(a, b))
+
+    def mux(self, select: int, low: int, high: int) -> int:
+        """`high` where `select` is 1, else `low`."""
+        if low == high:
+            return low
+        high_constant, low_constant = self._constant(high), self._constant(low)
+        if low_constant is not None and high_constant is not None:
+            return select if high_constant else self.not_(select)
+        if low_constant is not None:
+            return self.or_(self.not_(select), high) if low_constant else self.and_(select, high)
+        if high_constant is not None:
+            return self.or_(select, low) if high_constant else self.and_(low, self.not_(select))
+        # low ^ (select & (low ^ high)): three gates, where and/andn/or would also take three.
+        return self.xor(low, self.and_(select, self.xor(low, high)))
+
+    def apply(self, op: Op, a: int = 0, b: int = 0) -> int:
+        """The gate `op` over slots `a` and `b`, simplified."""
+        match op:
+            case Op.AND:
+                return self.and_(a, b)
+            case Op.OR:
+                return self.or_(a, b)
+            case Op.XOR:
+                return self.xor(a, b)
+            case Op.NOT:
+                return self.not_(a)
+            case Op.ANDN:
+                return self.and_(a, self.not_(b))
+            case _:
+                return self.const(op is Op.CONST1)
+
+    def embed(self, circuit: Circuit, inputs: Sequence[int]) -> list[int]:
+        """Copy `circuit` in with its inputs connected to slots `inputs`.
+
+        Returns:
+            The slot of each of its outputs.
+
+        Raises:
+            CircuitError: `inputs` has another length than the circuit has inputs.
+        """
+        if len(inputs) != circuit.n_inputs:
+            raise CircuitError(
+                f"{len(inputs)} slots for a circuit of {circuit.n_inputs} inputs",
+                where="builder.embed",
+                fix="give one slot per input",
+            )
+        slots = list(inputs)
+        for gate in circuit.gates:
+            match ARITY[gate.op]:
+                case 0:
+                    slots.append(self.apply(gate.op))
+                case 1:
+                    slots.append(self.apply(gate.op, slots[gate.a]))
+                case _:
+                    slots.append(self.apply(gate.op, slots[gate.a], slots[gate.b]))
+        return [slots[s] for s in circuit.outputs]
+
+    def build(self, outputs: Sequence[int]) -> Circuit:
+        """The circuit with these output slots, without gates that no output needs."""
+        return prune(Circuit(self.n_inputs, tuple(self._gates), tuple(outputs)))
+
+
+def prune(circuit: Circuit) -> Circuit:
+    """The same circuit without the gates that no output depends on; the order is kept."""
+    live = set(circuit.outputs)
+    for i in reversed(range(len(circuit.gates))):
+        gate = circuit.gates[i]
+        if circuit.n_inputs + i in live:
+            live.update((gate.a, gate.b)[: ARITY[gate.op]])
+    new_slot = {s: s for s in range(circuit.n_inputs)}
+    gates: list[Gate] = []
+    for i, gate in enumerate(circuit.gates):
+        if circuit.n_inputs + i in live:
+            new_slot[circuit.n_inputs + i] = circuit.n_inputs + len(gates)
+            operands = [new_slot[s] for s in (gate.a, gate.b)[: ARITY[gate.op]]]
+            gates.append(Gate(gate.op, *operands))
+    return Circuit(circuit.n_inputs, tuple(gates), tuple(new_slot[s] for s in circuit.outputs))
+
+
+def simplify(circuit: Circuit) -> Circuit:
+    """An equal circuit with constants folded, equal gates shared and dead gates dropped."""
+    builder = CircuitBuilder(circuit.n_inputs)
+    return builder.build(builder.embed(circuit, range(circuit.n_inputs)))
+
+
+def serial(first: Circuit, second: Circuit) -> Circuit:
+    """`second` after `first`: the outputs of `first` are the inputs of `second`."""
+    builder = CircuitBuilder(first.n_inputs)
+    middle = builder.embed(first, range(first.n_inputs))
+    return builder.build(builder.embed(second, middle))
+
+
+def parallel(left: Circuit, right: Circuit) -> Circuit:
+    """Both circuits side by side: inputs and outputs of `left`, then those of `right`."""
+    builder = CircuitBuilder(left.n_inputs + right.n_inputs)
+    outputs = builder.embed(left, range(left.n_inputs))
+    outputs += builder.embed(right, range(left.n_inputs, builder.n_inputs))
+    return builder.build(outputs)

@@ -1,0 +1,103 @@
+"""Sequential machines: one circuit stepped over a sequence, all lanes at once.
+
+The circuit maps (state, input) to (next state, output): its first n_state inputs and outputs are
+the state, the rest are the input and output of a step. A lane is one sequence.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bem_kernel import engine_numpy
+from bem_kernel.circuit import Circuit
+from bem_kernel.engine import prefers_integers
+from bem_kernel.engine_integer import compile_integer
+from bem_kernel.engine_reference import integers_to_planes, planes_to_integers
+from bem_kernel.errors import ShapeError
+from bem_kernel.lanes import WORD_BITS, Planes, check_planes
+
+Steps = NDArray[np.uint64]
+"""(T, bits, words) uint64, bit planes of every step."""
+
+
+def scan(circuit: Circuit, state0: Planes, inputs: Steps) -> Steps:
+    """Run a sequential machine over T steps and return its outputs.
+
+    Args:
+        circuit: n_state + n_in inputs, n_state + n_out outputs, the state first in both.
+        state0: (n_state, words) uint64, the state before the first step.
+        inputs: (T, n_in, words) uint64.
+
+    Returns:
+        (T, n_out, words) uint64; n_out = circuit.n_outputs - n_state.
+
+    Raises:
+        ShapeError: the shapes do not fit the circuit or each other.
+    """
+    return scan_with_state(circuit, state0, inputs)[0]
+
+
+def scan_with_state(circuit: Circuit, state0: Planes, inputs: Steps) -> tuple[Steps, Planes]:
+    """As `scan`, and also return the state after the last step.
+
+    Returns:
+        Outputs (T, n_out, words) uint64 and state (n_state, words) uint64. A sequence cut in two
+        and run in two calls gives the same as in one.
+
+    Raises:
+        ShapeError: the shapes do not fit the circuit or each other.
+    """
+    _check_shapes(circuit, state0, inputs)
+    if prefers_integers(circuit, state0.shape[1]):
+        return _scan_integers(circuit, state0, inputs)
+    return _scan_numpy(circuit, state0, inputs)
+
+
+def _check_shapes(circuit: Circuit, state0: Planes, inputs: Steps) -> None:
+    check_planes(state0, where="scan: state0")
+    n_state, words = state0.shape
+    n_in = circuit.n_inputs - n_state
+    if n_in < 0 or circuit.n_outputs < n_state:
+        raise ShapeError(
+            f"a state of {n_state} bits for a circuit of {circuit.n_inputs} inputs and "
+            f"{circuit.n_outputs} outputs",
+            where="scan",
+            fix="put the state first among inputs and outputs",
+        )
+    if inputs.dtype != np.uint64 or inputs.ndim != 3 or inputs.shape[1:] != (n_in, words):
+        raise ShapeError(
+            f"inputs are {inputs.dtype} of shape {inputs.shape}",
+            where="scan",
+            fix=f"give (T, {n_in}, {words}) uint64",
+        )
+
+
+def _scan_integers(circuit: Circuit, state0: Planes, inputs: Steps) -> tuple[Steps, Planes]:
+    n_state, words = state0.shape
+    steps, n_in, _ = inputs.shape
+    step = compile_integer(circuit)
+    ones = (1 << (WORD_BITS * words)) - 1
+    state = tuple(planes_to_integers(state0))
+    symbols = planes_to_integers(inputs.reshape(steps * n_in, words))
+    outputs: list[int] = []
+    for start in range(0, steps * n_in, n_in) if n_in else [0] * steps:
+        results = step((*state, *symbols[start : start + n_in]), ones)
+        state = results[:n_state]
+        outputs.extend(results[n_state:])
+    planes = integers_to_planes(outputs, words)
+    n_out = circuit.n_outputs - n_state
+    return planes.reshape(steps, n_out, words), integers_to_planes(state, words)
+
+
+def _scan_numpy(circuit: Circuit, state0: Planes, inputs: Steps) -> tuple[Steps, Planes]:
+    n_state, words = state0.shape
+    outputs = np.empty((len(inputs), circuit.n_outputs - n_state, words), dtype=np.uint64)
+    planes = np.empty((circuit.n_inputs, words), dtype=np.uint64)
+    planes[:n_state] = state0
+    for t, symbols in enumerate(inputs):
+        planes[n_state:] = symbols
+        results = engine_numpy.evaluate(circuit, planes)
+        planes[:n_state] = results[:n_state]
+        outputs[t] = results[n_state:]
+    return outputs, planes[:n_state].copy()
