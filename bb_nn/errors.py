@@ -1,0 +1,17 @@
+"""Errors of `bb_nn`."""
+
+from __future__ import annotations
+
+from bb_core.errors import BBError
+
+
+class BaseRailError(BBError):
+    """The base rail cannot be loaded, or its layers cannot be found."""
+
+
+class RailMismatch(BBError):
+    """A rail is being loaded beside something it was not trained with."""
+
+
+class CheckpointError(BBError):
+    """A checkpoint is missing, cut short or of another version."""
