@@ -91,7 +91,7 @@ class Progress:
         left_s = elapsed_s * max(self.total - self.done, 0) / max(self.done, 1)
         percent = 100 * self.done // self.total
         note = f", {self._note}" if self._note else ""
-        print(  # noqa: T201
+        print(
             f"{self.label}: {self.done}/{self.total} ({percent}%), {format_seconds(elapsed_s)} "
             f"elapsed, {format_seconds(left_s)} to go{note}",
             file=self._stream,
