@@ -1,4 +1,4 @@
-"""The Boolean Expert Machine: circuits over bit planes, experts, programs and the hash-chained ledger.
+"""The Boolean Expert Machine: circuits over bit planes, experts, programs, the ledger.
 
 Integers and bit operations only; no torch. Import what you need from its file, for example
 ``from bem_kernel.circuit import Circuit``.

@@ -14,7 +14,7 @@ from bem_kernel.errors import CircuitError
 
 
 def increment_saturating(width: int) -> Circuit:
-    """x -> min(x + 1, 2**width - 1); `width` inputs and outputs."""
+    """Map x to min(x + 1, 2**width - 1); `width` inputs and outputs."""
     builder = CircuitBuilder(width)
     full = _all(builder, range(width))
     carry = builder.not_(full)
@@ -26,7 +26,7 @@ def increment_saturating(width: int) -> Circuit:
 
 
 def decrement_saturating(width: int) -> Circuit:
-    """x -> max(x - 1, 0); `width` inputs and outputs."""
+    """Map x to max(x - 1, 0); `width` inputs and outputs."""
     builder = CircuitBuilder(width)
     borrow = _any(builder, range(width))
     outputs = []
@@ -37,7 +37,7 @@ def decrement_saturating(width: int) -> Circuit:
 
 
 def add(width: int) -> Circuit:
-    """(x, y) -> x + y; 2 * `width` inputs, `width` + 1 outputs, the last is the carry."""
+    """Map (x, y) to x + y; 2 * `width` inputs, `width` + 1 outputs, the last is the carry."""
     builder = CircuitBuilder(2 * width)
     carry = builder.const(False)
     outputs = []
@@ -50,14 +50,14 @@ def add(width: int) -> Circuit:
 
 
 def equal(width: int) -> Circuit:
-    """(x, y) -> x == y; 2 * `width` inputs, one output."""
+    """Map (x, y) to x == y; 2 * `width` inputs, one output."""
     builder = CircuitBuilder(2 * width)
     same = [builder.not_(builder.xor(i, width + i)) for i in range(width)]
     return builder.build([_all(builder, same)])
 
 
 def equal_constant(width: int, value: int) -> Circuit:
-    """x -> x == `value`; `width` inputs, one output.
+    """Map x to x == `value`; `width` inputs, one output.
 
     Raises:
         CircuitError: `value` does not fit in `width` bits.
@@ -68,7 +68,7 @@ def equal_constant(width: int, value: int) -> Circuit:
 
 
 def less_than(width: int) -> Circuit:
-    """(x, y) -> x < y, unsigned; 2 * `width` inputs, one output."""
+    """Map (x, y) to x < y, unsigned; 2 * `width` inputs, one output."""
     builder = CircuitBuilder(2 * width)
     less = builder.const(False)
     for i in range(width):  # from the lowest bit up: the highest difference decides
@@ -78,13 +78,13 @@ def less_than(width: int) -> Circuit:
 
 
 def multiplex(width: int) -> Circuit:
-    """(select, x, y) -> y if select else x; 1 + 2 * `width` inputs, `width` outputs."""
+    """Map (select, x, y) to y if select else x; 1 + 2 * `width` inputs, `width` outputs."""
     builder = CircuitBuilder(1 + 2 * width)
     return builder.build([builder.mux(0, 1 + i, 1 + width + i) for i in range(width)])
 
 
 def select_word(n_words: int, width: int) -> Circuit:
-    """(index, word_0, …, word_{n-1}) -> word_index; zero if index is n or more.
+    """Map (index, word_0, …, word_{n-1}) to word_index; zero if index is n or more.
 
     Inputs: (n_words - 1).bit_length() index bits, then n_words * `width` bits. `width` outputs.
     """
@@ -100,7 +100,7 @@ def select_word(n_words: int, width: int) -> Circuit:
 
 
 def one_hot(width: int) -> Circuit:
-    """x -> the 2**`width` bits of which bit x is 1."""
+    """Map x to the 2**`width` bits of which bit x is 1."""
     builder = CircuitBuilder(width)
     return builder.build([_match(builder, range(width), v) for v in range(1 << width)])
 
@@ -124,7 +124,7 @@ def parity(width: int) -> Circuit:
 
 
 def constant(width: int, value: int) -> Circuit:
-    """No inputs -> `value` in `width` bits.
+    """Give `value` in `width` bits; no inputs.
 
     Raises:
         CircuitError: `value` does not fit in `width` bits.

@@ -53,7 +53,7 @@ class CircuitBuilder:
         return self._emit(Op.CONST1 if value else Op.CONST0)
 
     def not_(self, a: int) -> int:
-        """NOT a."""
+        """Complement of a."""
         value = self._constant(a)
         if value is not None:
             return self.const(not value)
@@ -63,7 +63,7 @@ class CircuitBuilder:
         return self._emit(Op.NOT, a)
 
     def and_(self, a: int, b: int) -> int:
-        """a AND b; an operand that is a NOT becomes one ANDN gate."""
+        """Conjunction a & b; an operand that is a NOT becomes one ANDN gate."""
         if self._constant(a) is not None:
             a, b = b, a
         value = self._constant(b)
@@ -80,7 +80,7 @@ class CircuitBuilder:
         return self._emit(Op.AND, min(a, b), max(a, b))
 
     def or_(self, a: int, b: int) -> int:
-        """a OR b."""
+        """Disjunction a | b."""
         if self._constant(a) is not None:
             a, b = b, a
         value = self._constant(b)
@@ -93,7 +93,7 @@ class CircuitBuilder:
         return self._emit(Op.OR, min(a, b), max(a, b))
 
     def xor(self, a: int, b: int) -> int:
-        """a XOR b."""
+        """Sum modulo two, a ^ b."""
         if self._constant(a) is not None:
             a, b = b, a
         value = self._constant(b)

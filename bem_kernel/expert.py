@@ -254,7 +254,7 @@ def bind(template: ExpertTemplate, values: Mapping[str, int]) -> Expert:
             )
         return address.base + sum(stride * values[name] for name, stride in address.terms)
 
-    arguments = ", ".join(f"{name}={value}" for name, value in values.items())
+    arguments = ",".join(f"{name}={value}" for name, value in values.items())
     return Expert(
         f"{template.name}[{arguments}]" if arguments else template.name,
         tuple(map(resolve, template.reads)),

@@ -100,7 +100,7 @@ def _parse(text: str) -> Tree[Token]:
 
 def _syntax_error(text: str, error: UnexpectedInput) -> ExpressionError:
     if isinstance(error, UnexpectedCharacters):
-        found = f"unexpected character {text[error.pos_in_stream]!r}"
+        found = f"unexpected character {error.char!r}"
     elif isinstance(error, UnexpectedToken) and error.token.type != "$END":
         found = f"unexpected {str(error.token)!r}"
     else:

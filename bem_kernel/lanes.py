@@ -1,7 +1,8 @@
 """Bit planes: one state bit of all lanes in consecutive 64-bit words.
 
-A plane array is (bits, words) uint64; bit j of word w of a plane is lane 64*w + j. Lanes past the
-last one in use are padding: they start as 0, engines compute nonsense in them, unpacking drops them.
+A plane array is (bits, words) uint64; bit j of word w of a plane is lane 64*w + j. Lanes past
+the last one in use are padding: they start as 0, engines compute nonsense in them, and unpacking
+drops them.
 
 Source: BEM core spec 2.2.
 """
@@ -52,7 +53,8 @@ def lane_mask(lanes: int, words: int | None = None) -> Word:
             where="lanes.lane_mask",
             fix=f"use 0 to {WORD_BITS * length} lanes",
         )
-    return pack_bits((np.arange(WORD_BITS * length) < lanes)[:, None])[0]
+    mask: Word = pack_bits((np.arange(WORD_BITS * length) < lanes)[:, None])[0]
+    return mask
 
 
 def pack_bits(bits: Bits) -> Planes:
@@ -78,7 +80,8 @@ def pack_bits(bits: Bits) -> Planes:
     padded = np.zeros((width, WORD_BITS * words_for(lanes)), dtype=np.bool_)
     padded[:, :lanes] = rows.T
     packed = np.packbits(padded, axis=1, bitorder="little")
-    return packed.view("<u8").astype(np.uint64, copy=False)
+    planes: Planes = packed.view("<u8").astype(np.uint64, copy=False)
+    return planes
 
 
 def unpack_bits(planes: Planes, lanes: int) -> Bits:
@@ -162,7 +165,9 @@ def unpack_lanes(planes: Planes, lanes: int) -> NDArray[np.uint64]:
             fix="unpack at most 64 planes at a time",
         )
     shifts = np.arange(bits.shape[1], dtype=np.uint64)
-    return np.bitwise_or.reduce(bits.astype(np.uint64) << shifts, axis=1, initial=np.uint64(0))
+    weighted = bits.astype(np.uint64) << shifts
+    values: NDArray[np.uint64] = np.bitwise_or.reduce(weighted, axis=1, initial=np.uint64(0))
+    return values
 
 
 def broadcast_bits(bits: Sequence[int | bool], words: int) -> Planes:
