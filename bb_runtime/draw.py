@@ -159,9 +159,9 @@ def write_picture(plan: Plan, path: str | Path, *, edges: Iterable[tuple[str, st
         write_atomic(path, _png(plan, plan_arcs(plan, edges)))
     else:
         raise UsageError(
-            f"cannot draw a {suffix or 'file without suffix'}",
+            f"cannot draw {suffix or 'a file without suffix'}",
             where=str(path),
-            fix="use .svg, .png",
+            fix="use .svg or .png",
         )
 
 

@@ -1,0 +1,191 @@
+"""The plan checker: the only maker of certificates, and nothing runs without one.
+
+Checked in this order: syntax, names of steps, tools, arguments (JSON Schema), references, order,
+preconditions and invariants (by the compiled plan machine), the rules about the plan as a whole,
+and last that the canonical text is a sentence of the domain's grammar, the same that masks decode.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import lru_cache
+from typing import Any
+
+import jsonschema
+
+from bb_core.canonical import canonical_json, sha256_hex
+from bb_core.plan import Plan, PlanSyntaxError, Step, parse_plan, plan_text, references, step_id
+from bb_domains.domain import Domain
+from bb_domains.errors import Inadmissible, PlanGrammarError
+from bb_domains.grammar import parse_with_lark
+from bb_runtime.errors import ExecutionRefused, PlanRefused
+
+# Made anew in each process: a certificate cannot be written by hand, stored, or sent elsewhere.
+_KEY = secrets.token_bytes(32)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """Says that one plan was checked against one domain, in this process.
+
+    Made by `check_plan` only; `verify_certificate` refuses any other.
+
+    Attributes:
+        plan_hash: SHA-256 of the canonical plan text, hex.
+        domain_fingerprint: of the domain it was checked against.
+        seal: keyed hash over both.
+    """
+
+    plan_hash: str
+    domain_fingerprint: str
+    seal: str = field(repr=False)
+
+
+def check_plan(domain: Domain, plan: Plan | str) -> Certificate:
+    """Check a plan.
+
+    Args:
+        domain: the domain it is meant for.
+        plan: the plan, or its text.
+
+    Returns:
+        A certificate for `execute`.
+
+    Raises:
+        PlanRefused: naming the step, the rule, and the nearest admissible alternative.
+    """
+    plan = _parsed(plan) if isinstance(plan, str) else plan
+    _check_length(domain, plan)
+    for position, step in enumerate(plan.steps):
+        _check_names(domain, step, position)
+        _check_arguments(domain, step)
+        _check_references(domain, plan, position)
+    _check_states(domain, plan)
+    _check_sentence(domain, plan)
+    digest = plan_hash(plan)
+    return Certificate(digest, domain.fingerprint, _seal(digest, domain.fingerprint))
+
+
+def verify_certificate(certificate: Certificate, domain: Domain, plan: Plan) -> None:
+    """Check that a certificate was made by the checker, for this plan and this domain.
+
+    Raises:
+        ExecutionRefused: it was not.
+    """
+    seal = _seal(certificate.plan_hash, certificate.domain_fingerprint)
+    if not hmac.compare_digest(seal, certificate.seal):
+        what = "the certificate was not made by the checker of this process"
+    elif certificate.plan_hash != plan_hash(plan):
+        what = "the certificate belongs to another plan"
+    elif certificate.domain_fingerprint != domain.fingerprint:
+        what = f"the certificate was made for another version of domain {domain.name}"
+    else:
+        return
+    raise ExecutionRefused(what, where="execute", fix="check the plan again with check_plan")
+
+
+def plan_hash(plan: Plan) -> str:
+    """SHA-256 of the canonical plan text, hex."""
+    return sha256_hex(plan_text(plan).encode())
+
+
+def _seal(digest: str, fingerprint: str) -> str:
+    return hmac.new(_KEY, f"{digest}:{fingerprint}".encode(), hashlib.sha256).hexdigest()
+
+
+def _parsed(text: str) -> Plan:
+    try:
+        return parse_plan(text)
+    except PlanSyntaxError as error:
+        raise PlanRefused("", "syntax", f"{error.where}: {error.what}", error.fix) from error
+
+
+def _check_length(domain: Domain, plan: Plan) -> None:
+    limit = domain.schema.limits.max_steps
+    if len(plan.steps) > limit:
+        what = f"{len(plan.steps)} steps are more than the domain's {limit}"
+        raise PlanRefused("", "length", what, "split the plan")
+
+
+def _check_names(domain: Domain, step: Step, position: int) -> None:
+    if step.id != step_id(position):
+        what = f"step {position + 1} must have the id {step_id(position)!r}"
+        raise PlanRefused(step.id, "id", what, "rename the steps a, b, c, … in their order")
+    if step.tool not in domain.schema.tools:
+        close = difflib.get_close_matches(step.tool, domain.schema.tools, n=1)
+        names = close or list(domain.schema.tools)
+        what = f"domain {domain.name} has no tool {step.tool!r}"
+        raise PlanRefused(step.id, "tool", what, f"use {', '.join(names)}")
+
+
+def _check_arguments(domain: Domain, step: Step) -> None:
+    validator = _validator(canonical_json(domain.schema.tools[step.tool].plan_args()))
+    errors = sorted(validator.iter_errors(dict(step.args)), key=lambda e: list(map(str, e.path)))
+    for error in errors:
+        pointer = "/".join(str(part) for part in error.absolute_path)
+        what = f"{pointer}: {error.message}" if pointer else error.message
+        raise PlanRefused(step.id, "arguments", what, f"see the arguments of {step.tool}")
+
+
+def _multiple_of(
+    _: Any, factor: float, value: Any, schema: Mapping[str, Any]
+) -> Any:  # a validator of jsonschema
+    """`multipleOf` in decimal: in binary, 0.07 is no multiple of 0.01."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if is_number and Decimal(str(value)) % Decimal(str(factor)):
+        yield jsonschema.ValidationError(f"{value} is not a multiple of {factor}")
+
+
+@lru_cache(maxsize=256)
+def _validator(schema: bytes) -> Any:
+    import json
+
+    decimal = jsonschema.validators.extend(
+        jsonschema.Draft202012Validator, {"multipleOf": _multiple_of}
+    )
+    return decimal(json.loads(schema))
+
+
+def _check_references(domain: Domain, plan: Plan, position: int) -> None:
+    step = plan.steps[position]
+    earlier = {other.id for other in plan.steps[:position]}
+    handles = domain.schema.tools[step.tool].handles
+    for ref in references(step.args):
+        arg = ref.pointer.split("/")[1]
+        if arg not in handles:
+            what = f"argument {arg!r} takes a value, not a reference"
+            raise PlanRefused(step.id, "reference", what, "write the value itself")
+        if ref.step not in earlier:
+            what = f"{arg!r} refers to {ref.step!r}, which is no earlier step"
+            known = ", ".join(sorted(earlier)) or "none"
+            raise PlanRefused(step.id, "reference", what, f"earlier steps are {known}")
+    for other in step.after:
+        if other not in earlier:
+            what = f"must come after {other!r}, which is no earlier step"
+            raise PlanRefused(step.id, "order", what, "move the step behind it")
+
+
+def _check_states(domain: Domain, plan: Plan) -> None:
+    state = domain.machine.initial()
+    for step in plan.steps:
+        try:
+            state = domain.machine.apply(state, step)
+        except Inadmissible as error:
+            raise PlanRefused(error.step_id, "admissible", error.rule, error.repair) from error
+    if not domain.machine.can_end(state):
+        raise PlanRefused("", "end", "the plan may not end here", "see the rules of the domain")
+
+
+def _check_sentence(domain: Domain, plan: Plan) -> None:
+    """The grammar knows no `after`; it is checked above and adds nothing to what runs."""
+    bare = Plan(tuple(Step(step.id, step.tool, step.args) for step in plan.steps))
+    try:
+        parse_with_lark(domain.grammar, plan_text(bare))
+    except PlanGrammarError as error:
+        raise PlanRefused("", "grammar", f"{error.where}: {error.what}", error.fix) from error
