@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from bb_core.errors import BBError, UsageError
+from bb_core.extras import extra_of, install_command
 from bb_core.workspace import DEFAULT_ROOT
 
 COMMANDS = "bb.commands"
@@ -27,24 +28,6 @@ WorkOption = Annotated[
     Path, typer.Option("--work", help="Workspace folder.", show_default=str(DEFAULT_ROOT))
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
-
-# Which extra brings a package that a command turned out to need.
-_EXTRA_OF = {
-    "accelerate": "nn",
-    "fastapi": "serve",
-    "llguidance": "nn",
-    "matplotlib": "nn",
-    "peft": "nn",
-    "pytest": "dev",
-    "ray": "ray",
-    "rouge_score": "seal",
-    "safetensors": "nn",
-    "tokenizers": "nn",
-    "torch": "nn",
-    "transformers": "nn",
-    "triton": "gpu",
-    "uvicorn": "serve",
-}
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -86,11 +69,11 @@ def _guarded(run: Callable[[], None]) -> int:
         typer.echo(f"error: {error}", err=True)
         return error.exit_code
     except ModuleNotFoundError as error:
-        extra = _EXTRA_OF.get((error.name or "").partition(".")[0])
+        extra = extra_of(error.name or "")
         if extra is None:
             raise
-        fix = f"pip install 'builderbrain[{extra}]'"
-        typer.echo(f"error: this command needs the package {error.name}; {fix}", err=True)
+        what = f"error: this command needs the package {error.name}; {install_command(extra)}"
+        typer.echo(what, err=True)
         return BBError.exit_code
     except KeyboardInterrupt:
         return _interrupted()

@@ -8,22 +8,23 @@ import os
 import platform
 import shutil
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import typer
 
 from bb_core.cli import JsonOption, WorkOption
 from bb_core.errors import BBError
+from bb_core.extras import CORE, install_command, requirements
 from bb_core.workspace import DEFAULT_ROOT
 
-DISTRIBUTION = "builderbrain"
 PYTHONS = ((3, 11), (3, 12))
 MIN_FREE_BYTES = 4 << 30
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @dataclass(frozen=True)
@@ -104,30 +105,15 @@ def _python() -> Finding:
 
 
 def _packages() -> list[Finding]:
-    """Return one finding for the core and each extra, from the distribution's own metadata."""
-    try:
-        lines = requires(DISTRIBUTION) or []
-    except PackageNotFoundError:
-        return [Finding("packages", "not installed", "bad", "pip install -e .")]
-    groups: dict[str, list[str]] = {}
-    for line in lines:
-        name, extra = _requirement(line)
-        groups.setdefault(extra, []).append(name)
-    return [_group(extra, sorted(names)) for extra, names in groups.items()]
+    """Return one finding for the core and one for each extra."""
+    groups = requirements()
+    if not groups:
+        return [Finding("packages", "not installed", "bad", install_command(CORE))]
+    return [_group(extra, names) for extra, names in groups.items()]
 
 
-def _requirement(line: str) -> tuple[str, str]:
-    """Return package name and extra ("" for the core) of a line such as `a>=1; extra == "x"`."""
-    spec, _, marker = line.partition(";")
-    name = spec.strip()
-    for stop in "<>=!~[ (":
-        name = name.partition(stop)[0]
-    extra = marker.replace("'", '"').partition('extra == "')[2].partition('"')[0]
-    return name, extra
-
-
-def _group(extra: str, names: list[str]) -> Finding:
-    """Say which packages of the core ("") or of an extra are there, and in which versions."""
+def _group(extra: str, names: Sequence[str]) -> Finding:
+    """Say which packages of the core or of an extra are there, and in which versions."""
     found, missing = [], []
     for name in names:
         try:
@@ -137,9 +123,8 @@ def _group(extra: str, names: list[str]) -> Finding:
     label = f"extra {extra}" if extra else "core packages"
     if not missing:
         return Finding(label, ", ".join(found))
-    target = f"'{DISTRIBUTION}[{extra}]'" if extra else DISTRIBUTION
     state = "absent" if extra else "bad"
-    return Finding(label, f"missing {', '.join(missing)}", state, f"pip install {target}")
+    return Finding(label, f"missing {', '.join(missing)}", state, install_command(extra))
 
 
 def _cpu() -> Finding:
@@ -169,8 +154,7 @@ def _gpu() -> Finding:
     names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
     value = f"{torch.cuda.device_count()} x {', '.join(sorted(names))}"
     if importlib.util.find_spec("triton") is None:
-        fix = f"pip install '{DISTRIBUTION}[gpu]'"
-        return Finding("gpu", f"{value}, triton is missing", "absent", fix)
+        return Finding("gpu", f"{value}, triton is missing", "absent", install_command("gpu"))
     return Finding("gpu", f"{value}, triton {version('triton')}")
 
 

@@ -50,7 +50,7 @@ class StoreError(BBError):
     """The store cannot do what was asked, or is damaged."""
 
 
-class AliasConflict(StoreError):
+class AliasConflictError(StoreError):
     """An alias was not what the caller expected; nothing was changed."""
 
 
@@ -178,7 +178,7 @@ class Store:
             expect: what the alias must point at now; None does not ask.
 
         Raises:
-            AliasConflict: the alias is not as expected.
+            AliasConflictError: the alias is not as expected.
             StoreError: there is no such object.
         """
         self.set_aliases({name: digest}, {} if expect is None else {name: expect})
@@ -195,7 +195,7 @@ class Store:
             expect: what some aliases must point at now; None means absent.
 
         Raises:
-            AliasConflict: an alias is not as expected.
+            AliasConflictError: an alias is not as expected.
             StoreError: there is no such object.
         """
         for digest in changes.values():
@@ -205,7 +205,7 @@ class Store:
             found = dict(database.execute("SELECT name, digest FROM aliases").fetchall())
             for name, wanted in expect.items():
                 if found.get(name) != wanted:
-                    raise AliasConflict(
+                    raise AliasConflictError(
                         f"is {_short(found.get(name))}, not {_short(wanted)}",
                         where=f"alias {name}",
                         fix="look again and retry",
