@@ -143,12 +143,26 @@ def crossing(path: FloatArray, threshold_log: float) -> int | None:
     return int(hits[0]) + 1 if hits.size else None
 
 
-def growth_rate(process: EProcess, differences: FloatArray) -> float:
-    """Best mean growth of log wealth per sample over the grid, on the samples given."""
+def samples_needed(
+    process: EProcess, differences: FloatArray, threshold_log: float, limit: int
+) -> int | None:
+    """Samples until log E would reach a threshold if each bet kept growing at its mean rate.
+
+    An estimate for people; the guarantee does not rest on it.
+
+    Args:
+        process: the state from which to go on.
+        differences: (n,) samples that the rates are measured on.
+        threshold_log: natural logarithm of the threshold.
+        limit: largest count of interest.
+
+    Returns:
+        The smallest such count up to `limit`, None if there is none.
+    """
     gains = process.sign * (process.margin - checked_differences(differences))
-    if gains.size == 0:
-        return 0.0
-    return float(np.log1p(_stakes(process)[:, None] * gains[None, :]).mean(axis=1).max())
+    rates = np.log1p(_stakes(process)[:, None] * gains[None, :]).mean(axis=1)
+    future = np.asarray(process.log_wealth)[:, None] + rates[:, None] * np.arange(1, limit + 1)
+    return crossing(_log_mean_exp(future), threshold_log) if limit > 0 else None
 
 
 def upper_bound(differences: FloatArray, delta: float, bets: Bets | None = None) -> float:
@@ -231,4 +245,5 @@ def _stakes(process: EProcess) -> FloatArray:
 def _log_mean_exp(values: FloatArray) -> FloatArray:
     """Logarithm of the mean of exponentials along axis 0, without overflow."""
     top: FloatArray = values.max(axis=0)
-    return top + np.log(np.exp(values - top).mean(axis=0))
+    mean: FloatArray = np.exp(values - top).mean(axis=0)
+    return top + np.log(mean)

@@ -1,4 +1,4 @@
-"""What the gate decides on: fresh requests, paired risks, battery results, and who measures them."""
+"""What the gate decides on: fresh requests, paired risks and the battery's counts."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,16 +125,6 @@ class BatteryResult:
                 where="battery",
                 fix="count admissible plans among valid ones among all requests",
             )
-
-
-class Evaluator(Protocol):
-    """Measures a candidate beside its incumbent; implemented where models can be run."""
-
-    def paired_risks(self, candidate: CandidateSpec, incumbent: CandidateSpec) -> PairedRisks:
-        """Draw fresh requests and measure both on each, without any side effect."""
-
-    def battery(self, candidate: CandidateSpec) -> BatteryResult:
-        """Decode the battery's requests with the candidate and count what holds."""
 
 
 def save_measurement(path: Path | str, risks: PairedRisks, battery: BatteryResult) -> None:

@@ -59,7 +59,7 @@ class GatePolicy(_Strict):
     max_samples: Annotated[int, Field(ge=1, le=10_000_000)]
     harm_level: Annotated[float, Field(gt=0, le=0.5)]
     min_battery: Annotated[int, Field(ge=1, le=1_000_000)]
-    risks: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    risks: dict[str, Annotated[float, Field(gt=0, le=1)]]
     bets: BetsPolicy = BetsPolicy()
 
     @model_validator(mode="after")

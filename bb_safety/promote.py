@@ -16,6 +16,7 @@ Source: builderbrain 2 (safety), 5.5, 10; Waudby-Smith & Ramdas, arXiv 2010.0968
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +36,7 @@ from bb_safety.decision import (
     Verdict,
     decision_to_json,
 )
-from bb_safety.eprocess import growth_rate, observe, start, upper_bound
+from bb_safety.eprocess import observe, samples_needed, start, upper_bound
 from bb_safety.evidence import BatteryResult, CandidateSpec, PairedRisks
 from bb_safety.policy import GatePolicy
 from bb_safety.risk import weighted_risk
@@ -90,7 +91,7 @@ def gate(
 
     Raises:
         GateError: evidence or battery is about other revisions, or candidate is the incumbent.
-        EvaluationSetReused: the evaluation set was used before; nothing is spent.
+        ReusedEvidenceError: the evaluation set was used before; nothing is spent.
         EvidenceError: other risk components were measured than the policy declares.
     """
     _check_about(candidate, incumbent, evidence, battery)
@@ -107,7 +108,29 @@ def gate(
         evaluation_set=evidence.evaluation_set.name,
         risks=_summaries(policy, evidence),
     )
-    return _record(decision, evidence, (new, old), ledger, usage)
+    return _record(decision, evidence, _measurement(policy, new, old), ledger, usage)
+
+
+def recompute(decision: Decision, usage: UsageStore) -> Look:
+    """Run a recorded decision's test again on the risks that were recorded with it.
+
+    Raises:
+        GateError: the gate recorded no decision under this sequence number.
+    """
+    recorded = usage.decision(decision.sequence)
+    if recorded is None:
+        raise GateError(
+            f"decision {decision.sequence} is not recorded",
+            where="gate",
+            fix="see `bb gate status` for those that are",
+        )
+    differences = usage.differences(decision.submission, until=decision.sequence)
+    return sequential_test(differences, recorded_policy(recorded), decision.delta_j)
+
+
+def recorded_policy(recorded: Recorded) -> GatePolicy:
+    """The policy that a recorded decision was made under."""
+    return GatePolicy.model_validate(json.loads(recorded.measurement)["policy"])
 
 
 def battery_checks(
@@ -247,12 +270,12 @@ def _next_step(
     if verdict == "reject":
         return "train a candidate with lower risk; this one needs a new submission and fresh data"
     differences, delta_j = seen
-    rate = growth_rate(start(policy.epsilon, policy.bets.grid()), differences)
+    process, _ = observe(start(policy.epsilon, policy.bets.grid()), differences)
     left = policy.max_samples - look.n
-    if rate <= 0.0:
+    needed = samples_needed(process, differences, -math.log(delta_j), left)
+    if needed is None:
         return f"a lower risk: at the risk seen, the {left} requests still allowed would not do"
-    needed = math.ceil((-math.log(delta_j) - look.log_e) / rate)
-    needed = max(needed, policy.min_samples - look.n, 1)
+    needed = max(needed, policy.min_samples - look.n)
     return f"about {needed} more fresh requests if the risk stays as seen ({left} are allowed)"
 
 
@@ -264,17 +287,24 @@ def _summaries(policy: GatePolicy, evidence: PairedRisks) -> dict[str, RiskSumma
     return summaries
 
 
+def _measurement(policy: GatePolicy, new: FloatArray, old: FloatArray) -> str:
+    """What the decision can be recomputed from, as canonical JSON."""
+    document = {
+        "candidate": new.tolist(),
+        "incumbent": old.tolist(),
+        "policy": policy.model_dump(mode="json"),
+    }
+    return canonical_json(document).decode()
+
+
 def _record(
     decision: Decision,
     evidence: PairedRisks,
-    risks: tuple[FloatArray, FloatArray],
+    measurement: str,
     ledger: AppendOnlyLog,
     usage: UsageStore,
 ) -> Decision:
     """Log first, then record under the log's index."""
-    measurement = canonical_json(
-        {"candidate": risks[0].tolist(), "incumbent": risks[1].tolist()}
-    ).decode()
     entry = decision_to_json(decision)
     del entry["sequence"]
     sequence = ledger.append(

@@ -31,7 +31,7 @@ COMPONENTS = ("refused", "wrong_effect", "unfinished")
 
 @dataclass(frozen=True, order=True)
 class Change:
-    """One leaf of the world's state that differs: canonical JSON before and after, None if absent."""
+    """A leaf of the world's state that differs: canonical JSON before and after, None if absent."""
 
     pointer: str
     before: str | None

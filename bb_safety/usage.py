@@ -49,10 +49,9 @@ CREATE TABLE IF NOT EXISTS decisions (
 """
 
 _BUSY_TIMEOUT_S = 60.0
-_DRAWS_PER_QUERY = 500
 
 
-class EvaluationSetReused(BBError):
+class ReusedEvidenceError(BBError):
     """Evidence was offered a second time; it is no longer independent of the candidate."""
 
 
@@ -119,7 +118,7 @@ class UsageStore:
         and policy are the same; every other call is a new submission.
 
         Raises:
-            EvaluationSetReused: the set, or a draw of it, was used before; nothing is claimed.
+            ReusedEvidenceError: the set, or a draw of it, was used before; nothing is claimed.
         """
         with self._transaction() as connection:
             _refuse_used(connection, evaluation_set)
@@ -180,6 +179,11 @@ class UsageStore:
                 for row in connection.execute("SELECT * FROM submissions ORDER BY number")
             ]
 
+    def evaluation_sets(self) -> dict[str, str]:
+        """Name of every evaluation set that was used, by digest."""
+        with closing(self._connect()) as connection:
+            return dict(connection.execute("SELECT digest, name FROM evaluation_sets"))
+
     def differences(self, submission: int, until: int | None = None) -> FloatArray:
         """Paired differences that a submission's decisions rest on, in the order of drawing.
 
@@ -216,28 +220,24 @@ def _refuse_used(connection: sqlite3.Connection, evaluation_set: EvaluationSet) 
     ).fetchone()
     if row:
         raise _reused(evaluation_set, "its requests are those of", *row)
-    draws = sorted(evaluation_set.draws())
-    for begin in range(0, len(draws), _DRAWS_PER_QUERY):
-        chunk = draws[begin : begin + _DRAWS_PER_QUERY]
-        row = connection.execute(
-            "SELECT name, submission, decision FROM evaluation_sets WHERE digest IN "
-            "(SELECT evaluation_set FROM draws WHERE digest IN "
-            f"({','.join('?' * len(chunk))}))",
-            chunk,
-        ).fetchone()
-        if row:
-            raise _reused(evaluation_set, "it shares draws with", *row)
+    row = connection.execute(
+        "SELECT name, submission, decision FROM evaluation_sets WHERE digest IN "
+        "(SELECT evaluation_set FROM draws WHERE digest IN (SELECT value FROM json_each(?)))",
+        (json.dumps(sorted(evaluation_set.draws())),),
+    ).fetchone()
+    if row:
+        raise _reused(evaluation_set, "it shares draws with", *row)
 
 
 def _reused(
     evaluation_set: EvaluationSet, how: str, name: str, submission: int, decision: int | None
-) -> EvaluationSetReused:
+) -> ReusedEvidenceError:
     spent_on = (
         f"decision {decision} (submission {submission})"
         if decision is not None
         else f"submission {submission}, which did not reach a decision"
     )
-    return EvaluationSetReused(
+    return ReusedEvidenceError(
         f"{how} set {name!r}, used by {spent_on}",
         where=f"evaluation set {evaluation_set.name!r}",
         fix="draw fresh requests with a seed that was not used before",
@@ -259,9 +259,7 @@ def _continue(
     return int(row[0]), _differences(connection, int(row[0]), None)
 
 
-def _differences(
-    connection: sqlite3.Connection, submission: int, until: int | None
-) -> FloatArray:
+def _differences(connection: sqlite3.Connection, submission: int, until: int | None) -> FloatArray:
     parts = [np.zeros(0)]
     for (text,) in connection.execute(
         "SELECT measurement FROM decisions WHERE submission = ? AND sequence <= ? "

@@ -11,9 +11,9 @@ from bb_safety.eprocess import (
     Bets,
     EvidenceError,
     crossing,
-    growth_rate,
     observe,
     promoted_by_looks,
+    samples_needed,
     start,
     upper_bound,
 )
@@ -144,12 +144,14 @@ def test_the_worst_evidence_leaves_the_upper_bound_at_one() -> None:
     assert 0.97 < upper_bound(np.array([0.5]), DELTA) < 1.0
 
 
-def test_the_growth_rate_is_that_of_the_best_bet() -> None:
-    bets = Bets(count=1, smallest=0.5, largest=0.5)
-    process = start(EPSILON, bets)
-    expected = math.log(1 + 0.5 / 0.99 * (EPSILON + 0.1))
-    assert growth_rate(process, np.full(10, -0.1)) == pytest.approx(expected)
-    assert growth_rate(process, np.full(10, 0.5)) < 0
+def test_samples_needed_extrapolates_each_bet() -> None:
+    seen = np.full(10, -0.1)
+    process, _ = observe(start(EPSILON), seen)
+    needed = samples_needed(process, seen, math.log(20), limit=1000)
+    _, path = observe(process, np.full(1000, -0.1))
+    assert needed == crossing(path, math.log(20))
+    assert samples_needed(process, seen, math.log(20), limit=needed - 1) is None
+    assert samples_needed(process, np.full(10, 0.5), math.log(20), limit=1000) is None
 
 
 @pytest.mark.parametrize("bad", [1.5, -1.01, float("nan")])
