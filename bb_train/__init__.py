@@ -1,1 +1,1 @@
-"""Training beside a frozen base rail, its baselines, their evaluation, and the main job (`bb run`)."""
+"""Training beside a frozen base rail, its baselines and evaluation, and the main job (`bb run`)."""

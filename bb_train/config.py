@@ -109,10 +109,11 @@ def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
     try:
         return TrainConfig.model_validate(raw)
     except ValidationError as error:
-        raise _usage_error(error, where) from None
+        raise usage_error(error, where) from None
 
 
-def _usage_error(error: ValidationError, where: str) -> UsageError:
+def usage_error(error: ValidationError, where: str) -> UsageError:
+    """The first fault pydantic found, as an error that names the place and the key."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"]) or "(the whole file)"
     more = f" ({error.error_count() - 1} more)" if error.error_count() > 1 else ""

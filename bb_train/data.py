@@ -105,7 +105,7 @@ def process_rows(batch: Sequence[int], rank: int, world: int) -> tuple[int, ...]
 
 
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
-    """Right-pad examples into int64 `input_ids`, `attention_mask` and `labels`, each (batch, time)."""
+    """Right-pad into int64 `input_ids`, `attention_mask` and `labels`, each (batch, time)."""
     import torch
 
     width = max(len(example.ids) for example in examples)

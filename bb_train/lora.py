@@ -7,7 +7,9 @@ follows each layer's rank, which keeps the scale alpha / rank equal everywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from bb_core.errors import BBError
@@ -99,7 +101,16 @@ def attach_lora(model, shape: LoraShape) -> PeftModel:
         alpha_pattern={name: shape.alpha_over_rank * r for name, r in patterns.items()},
         fan_in_fan_out=_has_conv1d(model),
     )
-    return get_peft_model(model, config)
+    with quiet_peft():
+        return get_peft_model(model, config)
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Silence peft's use of an attribute that transformers 5 has renamed."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
+        yield
 
 
 def _has_conv1d(model) -> bool:

@@ -31,6 +31,7 @@ def attach(
     """
     if config.method == "rail":
         from bb_nn.rail import DualRailConfig, DualRailForCausalLM
+
         from bb_train.programs import learn_lanes
 
         lanes = learn_lanes(traces, domain)
@@ -40,7 +41,7 @@ def attach(
         from bb_train.lora import attach_lora
 
         return attach_lora(model, config.lora)
-    return model
+    return model.requires_grad_(True)
 
 
 def count_trainable(method: str, model: torch.nn.Module) -> int:
@@ -84,7 +85,10 @@ def _load_method(config: TrainConfig, folder: Path, base: PreTrainedModel) -> Pr
     if config.method == "lora":
         from peft import PeftModel
 
-        return PeftModel.from_pretrained(base, folder).merge_and_unload()
+        from bb_train.lora import quiet_peft
+
+        with quiet_peft():
+            return PeftModel.from_pretrained(base, folder).merge_and_unload()
     from transformers import AutoModelForCausalLM
 
     return AutoModelForCausalLM.from_pretrained(folder, dtype=base.dtype)

@@ -27,7 +27,7 @@ def run_child(command: Sequence[str], *, where: str, fix: str) -> None:
     Raises:
         BBError: the command ended with another exit code than 0.
     """
-    child = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
+    child = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)  # noqa: S603
     try:
         code = child.wait()
     except BaseException:

@@ -31,29 +31,36 @@ class RunDir:
 
     @property
     def config(self) -> Path:
+        """Resolved configuration."""
         return self.root / "config.yaml"
 
     @property
     def log(self) -> Path:
+        """Logged steps."""
         return self.root / "log.jsonl"
 
     @property
     def chain(self) -> Path:
+        """Hash-chained entries."""
         return self.root / "chain.jsonl"
 
     @property
     def checkpoint(self) -> Path:
+        """Folder of the latest checkpoint."""
         return self.root / "checkpoint"
 
     @property
     def model(self) -> Path:
+        """Folder of what was trained."""
         return self.root / "model"
 
     @property
     def record(self) -> Path:
+        """The immutable record."""
         return self.root / "record.json"
 
     def is_finished(self) -> bool:
+        """Whether the record stands."""
         return self.record.exists()
 
 
