@@ -1,6 +1,7 @@
 """Wordings ("skins"): how people of different habits say the same goals.
 
-Each file of `wordings/` is one skin. In a sentence `[a|b|]` is a choice, `{slot}` is filled in.
+Each file of `wordings/` is one skin. In a sentence `[a|b|]` is a choice, `{slot}` is filled in,
+and a leading `~` says that the sentence stands alone, without opener or connective.
 A request has one sentence per goal; every sentence ends in `.`, `!` or `?` before white space or the end of the text.
 """
 
@@ -20,6 +21,8 @@ from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, Goa
 
 WORDINGS_DIR = Path(__file__).parent / "wordings"
 GREETING_CHANCE = 0.3  # of the requests in a skin that has greetings
+
+STANDS_ALONE = "~"
 
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _SLOT = re.compile(r"\{([a-z_]+)\}")
@@ -120,7 +123,9 @@ def _load_skin(path: Path) -> Skin:
 
 def _sentence(skin: Skin, goal: Goal, position: int, rng: random.Random) -> str:
     template = _choose(rng.choice(skin.goals[goal.kind]), rng)
-    lead = rng.choice(skin.first if position == 1 else skin.next)
+    alone = template.startswith(STANDS_ALONE)
+    template = template.removeprefix(STANDS_ALONE)
+    lead = "" if alone else rng.choice(skin.first if position == 1 else skin.next)
     if lead in skin.question_openers:
         template = template.removesuffix(".").removesuffix("?") + "?"
     text = lead.replace("{position}", str(position)) + template
