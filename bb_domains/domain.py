@@ -1,0 +1,109 @@
+"""A domain as a whole: its schema, its grammar, its machine; found by name or folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+
+from bb_core.canonical import fingerprint
+from bb_core.files import read_text
+from bb_domains.compiler import PlanMachine
+from bb_domains.errors import DomainError
+from bb_domains.grammar import plan_grammar
+from bb_domains.schema import PlanSchema, load_schema, schema_data
+
+GROUP = "bb.domains"
+SCHEMA_FILE = "plan_schema.yaml"
+GRAMMAR_FILE = "grammar.lark"
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A compiled domain.
+
+    Attributes:
+        name: its name.
+        root: the folder it comes from; None if it was made in memory.
+        schema: what it declares.
+        grammar: the static grammar of its plans.
+        machine: its logic.
+    """
+
+    name: str
+    root: Path | None
+    schema: PlanSchema
+    grammar: str
+    machine: PlanMachine
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the schema and the grammar; certificates are bound to it."""
+        return fingerprint({"schema": schema_data(self.schema), "grammar": self.grammar})
+
+
+def make_domain(schema: PlanSchema, root: Path | None = None) -> Domain:
+    """Compile a plan schema.
+
+    Raises:
+        DomainError: an expression or an argument schema means nothing.
+    """
+    return Domain(schema.domain, root, schema, plan_grammar(schema), PlanMachine(schema))
+
+
+def load_domain(name_or_dir: str | Path) -> Domain:
+    """Load a domain by the name of an installed one, or from its folder.
+
+    An installed domain is an entry point of the group `bb.domains` that names a module with a
+    function `plan_schema() -> PlanSchema`. A folder holds `plan_schema.yaml` and, if it was written
+    by `bb domain import-openapi`, the `grammar.lark` that belongs to it.
+
+    Raises:
+        BBError: there is no such domain, or its files are broken; names file, place and fix.
+    """
+    root = Path(name_or_dir)
+    if root.is_dir():
+        return _from_folder(root)
+    installed = installed_domains()
+    if str(name_or_dir) in installed:
+        return _from_entry_point(installed[str(name_or_dir)])
+    known = ", ".join(installed) or "none"
+    raise DomainError(
+        f"no domain {str(name_or_dir)!r}",
+        where="domain",
+        fix=f"name a folder with {SCHEMA_FILE}, or an installed domain ({known})",
+    )
+
+
+def installed_domains() -> dict[str, EntryPoint]:
+    """Return the entry points of installed domains by name."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
+
+
+def _from_folder(root: Path) -> Domain:
+    domain = make_domain(load_schema(root / SCHEMA_FILE), root)
+    written = root / GRAMMAR_FILE
+    if written.exists() and read_text(written) != domain.grammar:
+        raise DomainError(
+            f"does not belong to {SCHEMA_FILE} beside it",
+            where=str(written),
+            fix="write it anew with bb domain check --write, or delete it",
+        )
+    return domain
+
+
+def _from_entry_point(point: EntryPoint) -> Domain:
+    where = f"domain {point.name}"
+    try:
+        module = point.load()
+        schema = module.plan_schema()
+    except (ImportError, AttributeError) as error:
+        raise DomainError(
+            f"cannot be loaded: {error}",
+            where=where,
+            fix=f"{point.value} must be a module with plan_schema()",
+        ) from error
+    if not isinstance(schema, PlanSchema):
+        raise DomainError("plan_schema() returned something else", where=where, fix="mend it")
+    return make_domain(schema, Path(module.__file__).parent if module.__file__ else None)
