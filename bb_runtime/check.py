@@ -11,19 +11,16 @@ import difflib
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
-from functools import lru_cache
-from typing import Any
 
 import jsonschema
 
-from bb_core.canonical import canonical_json, sha256_hex
+from bb_core.canonical import sha256_hex
 from bb_core.plan import Plan, PlanSyntaxError, Step, parse_plan, plan_text, references, step_id
 from bb_domains.domain import Domain
 from bb_domains.errors import Inadmissible, PlanGrammarError
 from bb_domains.grammar import parse_with_lark
+from bb_domains.validate import validator
 from bb_runtime.errors import ExecutionRefused, PlanRefused
 
 # Made anew in each process: a certificate cannot be written by hand, stored, or sent elsewhere.
@@ -125,31 +122,15 @@ def _check_names(domain: Domain, step: Step, position: int) -> None:
 
 
 def _check_arguments(domain: Domain, step: Step) -> None:
-    validator = _validator(canonical_json(domain.schema.tools[step.tool].plan_args()))
-    errors = sorted(validator.iter_errors(dict(step.args)), key=lambda e: list(map(str, e.path)))
+    schema = domain.schema.tools[step.tool].plan_args()
+    errors = sorted(validator(schema).iter_errors(dict(step.args)), key=_pointer)
     for error in errors:
-        pointer = "/".join(str(part) for part in error.absolute_path)
-        what = f"{pointer}: {error.message}" if pointer else error.message
+        what = f"{_pointer(error)}: {error.message}" if error.absolute_path else error.message
         raise PlanRefused(step.id, "arguments", what, f"see the arguments of {step.tool}")
 
 
-def _multiple_of(
-    _: Any, factor: float, value: Any, schema: Mapping[str, Any]
-) -> Any:  # a validator of jsonschema
-    """`multipleOf` in decimal: in binary, 0.07 is no multiple of 0.01."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if is_number and Decimal(str(value)) % Decimal(str(factor)):
-        yield jsonschema.ValidationError(f"{value} is not a multiple of {factor}")
-
-
-@lru_cache(maxsize=256)
-def _validator(schema: bytes) -> Any:
-    import json
-
-    decimal = jsonschema.validators.extend(
-        jsonschema.Draft202012Validator, {"multipleOf": _multiple_of}
-    )
-    return decimal(json.loads(schema))
+def _pointer(error: jsonschema.ValidationError) -> str:
+    return "/".join(str(part) for part in error.absolute_path)
 
 
 def _check_references(domain: Domain, plan: Plan, position: int) -> None:

@@ -115,7 +115,7 @@ def check_room(model: PreTrainedModel, n_prompt: int, max_new_tokens: int) -> No
     Raises:
         BBError: they do not.
     """
-    limit = getattr(model.config, "max_position_embeddings", None)
+    limit = getattr(model.config.get_text_config(decoder=True), "max_position_embeddings", None)
     if isinstance(limit, int) and n_prompt + max_new_tokens > limit:
         raise BBError(
             f"a prompt of {n_prompt} tokens and a budget of {max_new_tokens} do not fit "
