@@ -35,7 +35,7 @@ def attach(
         from bb_train.programs import learn_lanes
 
         lanes = learn_lanes(traces, domain)
-        shape = DualRailConfig(**config.rail)
+        shape = DualRailConfig(**{"base_name": config.base or "embedded", **config.rail})
         return DualRailForCausalLM.from_base(model, tokenizer, shape, lanes)
     if config.method == "lora":
         from bb_train.lora import attach_lora
@@ -73,15 +73,17 @@ def load_trained(
             where=str(run),
             fix=f"use the base with fingerprint {record['base'][:12]}",
         )
-    model = _load_method(config, RunDir(run).model, base)
+    model = _load_method(config, RunDir(run).model, base, tokenizer)
     return model.to(device=device, dtype=getattr(torch, dtype)).eval(), tokenizer
 
 
-def _load_method(config: TrainConfig, folder: Path, base: PreTrainedModel) -> PreTrainedModel:
+def _load_method(
+    config: TrainConfig, folder: Path, base: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> PreTrainedModel:
     if config.method == "rail":
         from bb_nn.rail import DualRailForCausalLM
 
-        return DualRailForCausalLM.from_pretrained(folder, base=config.base)
+        return DualRailForCausalLM.from_pretrained(folder, base=(base, tokenizer))
     if config.method == "lora":
         from peft import PeftModel
 

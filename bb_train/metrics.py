@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bb_domains.domain import Domain
+from bb_domains.errors import PlanGrammarError
+from bb_domains.grammar import parse_with_lark
 from bb_runtime.check import check_plan
 
 from bb_core.ged import graph_edit_distance
@@ -24,7 +26,7 @@ class Score:
 
     Attributes:
         finished: the end of sequence came within the budget.
-        syntax: finished, and the text is a plan of the domain's tools and argument types.
+        syntax: finished, and the text is a sentence of the domain's grammar.
         admissible: the plan checker certifies it.
         exact: it equals the reference, step by step.
         ged: graph edit distance to the reference's graph; a missing plan costs `missing_cost`.
@@ -73,11 +75,10 @@ def score(domain: Domain, reference: Plan, decoded: Decoded) -> Score:
         decoded: the answer.
     """
     plan = _plan_of(decoded)
-    syntax, admissible = (False, False) if plan is None else _judge(domain, decoded.text)
     return Score(
         finished=decoded.finished,
-        syntax=syntax,
-        admissible=admissible,
+        syntax=decoded.finished and is_sentence(domain, decoded.text),
+        admissible=decoded.finished and is_admitted(domain, decoded.text),
         exact=plan == reference,
         ged=_distance(reference, plan),
         tokens=decoded.tokens,
@@ -108,13 +109,22 @@ def _plan_of(decoded: Decoded) -> Plan | None:
         return None
 
 
-def _judge(domain: Domain, text: str) -> tuple[bool, bool]:
-    """(syntax valid, admissible) by the runtime's own checker."""
+def is_sentence(domain: Domain, text: str) -> bool:
+    """Whether a text is a sentence of the domain's grammar: its tools, with typed arguments."""
+    try:
+        parse_with_lark(domain.grammar, text)
+    except PlanGrammarError:
+        return False
+    return True
+
+
+def is_admitted(domain: Domain, text: str) -> bool:
+    """Whether the plan checker certifies a text."""
     try:
         check_plan(domain, text)
-    except PlanRefused as refusal:
-        return refusal.rule not in ("syntax", "tool", "arguments"), False
-    return True, True
+    except PlanRefused:
+        return False
+    return True
 
 
 def _distance(reference: Plan, plan: Plan | None) -> float:

@@ -1,3 +1,4 @@
+import io
 import json
 import math
 
@@ -50,7 +51,7 @@ def test_json_has_no_infinities(cells):
 def test_table_has_a_line_per_cell_and_says_its_n(cells):
     from rich.console import Console
 
-    console = Console(width=160, record=True, file=open("/dev/null", "w"))
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(results_table(rows_of(cells)))
     text = console.export_text()
     assert "n = 8 requests a split, 3 training seeds" in text
