@@ -21,6 +21,7 @@ from llguidance import LLMatcher
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from bb_core.plan import Step
+from bb_domains.calls import PLAN_CLOSE, PLAN_OPEN
 from bb_domains.compiler import PlanState
 from bb_domains.domain import Domain
 from bb_domains.grammar import step_grammar
@@ -36,8 +37,6 @@ from bb_runtime.masks import (
 )
 from bb_runtime.rows import RowTracker
 
-_START = '{"plan":['
-_END = "]}"
 _CACHE_SIZE = 4096
 _V = TypeVar("_V")
 
@@ -146,15 +145,18 @@ class PlanRow:
 
     def _close_step(self) -> None:
         """Apply the step just written, and take up the grammar of the next."""
-        text = self._tail.decode("ascii").removeprefix(_START)
+        text = self._tail.decode("ascii").removeprefix(PLAN_OPEN).removeprefix(",")
+        if text == PLAN_CLOSE:  # the empty plan
+            self._is_complete = True
+            return
         value, end = json.JSONDecoder().raw_decode(text)
         step = Step(value["id"], value["tool"], value["args"])
         self._state = self._language.domain.machine.apply(self._state, step)
         rest = text[end:]
-        if rest == _END:
+        if rest == PLAN_CLOSE:
             self._is_complete = True
             return
-        self._tail = rest.encode("ascii")[1:]
+        self._tail = rest.encode("ascii")
         self._matcher = self._language.matcher(self._state, self._left_bytes(), self._tail)
 
     def fill(self, words: np.ndarray) -> None:
