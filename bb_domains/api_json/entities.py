@@ -51,7 +51,7 @@ MAIL_DOMAINS: tuple[str, ...] = tuple(
     lanternco.example greyheron.example saltmarsh.example copperleaf.example ironbridge.example millpond.example tidewell.example
     redthread.example stonepath.example cloudberry.example windrose.example amberly.example foxglove.example larkspur.example
     kestrel.test driftwood.test snowcap.test moonriver.test pinegrove.test silverbay.test goldcrest.test softlight.test
-    fairmile.test longacre.test highmoor.test westbrook.test team.oakwire.example shop.fernhill.example office.highmoor.test
+    fairmile.test longacre.test highmoor.test westbrook.test team.oakwire.test shop.fernhill.test office.highmoor.test
     """.split()
 )
 

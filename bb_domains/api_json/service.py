@@ -148,6 +148,7 @@ def create_app(db_path: Path, seed: int, operator: Operator) -> FastAPI:
     seed_database(app.state.db, seed)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _malformed)
+    app.add_exception_handler(sqlite3.OperationalError, _busy)
     _add_session_routes(app)
     _add_order_routes(app)
     _add_customer_routes(app)
@@ -169,6 +170,10 @@ async def _malformed(_request: Request, error: Exception) -> JSONResponse:
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
     return JSONResponse({"reason": f"{place}: {first['msg']}"}, 422)
+
+
+async def _busy(_request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"reason": f"the database does not answer: {error}"}, 503)
 
 
 def _add_session_routes(app: FastAPI) -> None:
