@@ -1,0 +1,78 @@
+import copy
+import shutil
+
+import pytest
+import torch
+from seal.errors import ModelError
+from seal.models import load_model, model_fingerprint
+
+
+def test_a_folder_loads_and_equals_what_was_saved(model_folder, speaker):
+    loaded, tokenizer = load_model(str(model_folder))
+    assert model_fingerprint(loaded, tokenizer) == model_fingerprint(*speaker)
+    assert not loaded.training
+
+
+def test_dtype_is_honoured_and_part_of_the_fingerprint(model_folder, speaker):
+    loaded, tokenizer = load_model(str(model_folder), dtype="bfloat16")
+    assert loaded.dtype == torch.bfloat16
+    assert model_fingerprint(loaded, tokenizer) != model_fingerprint(*speaker)
+
+
+def test_one_bit_of_one_weight_changes_the_fingerprint(speaker):
+    model = copy.deepcopy(speaker[0])
+    before = model_fingerprint(model, speaker[1])
+    with torch.no_grad():
+        model.model.norm.weight.view(torch.int32)[3] ^= 1
+    assert model_fingerprint(model, speaker[1]) != before
+
+
+def test_the_tokenizer_changes_the_fingerprint_but_its_last_call_does_not(tiny, speaker):
+    model, tokenizer = speaker
+    before = model_fingerprint(model, tokenizer)
+    tokenizer("some words", truncation=True, max_length=2)
+    assert model_fingerprint(model, tokenizer) == before
+    assert model_fingerprint(model, tiny.make_tokenizer(tiny.CHAT_TEMPLATE)) != before
+    other = tiny.make_tokenizer()
+    other.add_tokens(["harbourmaster"])
+    assert model_fingerprint(model, other) != before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("./nowhere",), r"\./nowhere: no such folder; name a folder written by save_pretrained"),
+        (("x", "cpu", "int8"), "--dtype: unknown dtype 'int8'; use one of float32, bfloat16"),
+        (("x", "abacus"), "--device: unknown device 'abacus'; use cpu, cuda or cuda:N"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(arguments, message):
+    with pytest.raises(ModelError, match=message):
+        load_model(*arguments)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_refused():
+    with pytest.raises(ModelError, match="--device: this torch sees no GPU; use --device cpu"):
+        load_model("x", "cuda")
+
+
+def test_a_folder_without_config_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no config.json there; name a folder"):
+        load_model(str(tmp_path))
+
+
+def test_a_checkpoint_cut_in_half_is_refused(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "cut")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    with pytest.raises(ModelError, match=r"cut: does not load: .*; it needs config\.json"):
+        load_model(str(folder))
+
+
+def test_pickled_weights_are_never_loaded(model_folder, tmp_path, speaker):
+    folder = shutil.copytree(model_folder, tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    torch.save(speaker[0].state_dict(), folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="does not load"):
+        load_model(str(folder))
