@@ -32,10 +32,10 @@ def moebius(table: Table) -> Table:
         ShapeError: `table` is no truth table.
     """
     n = inputs_of(table, where="anf.moebius")
-    columns = table.shape[1]
+    rows, columns = table.shape
     result = table.copy()
     for i in range(n):
-        halves = result.reshape(-1, 2, 1 << i, columns)  # axis 1 is bit i of the row
+        halves = result.reshape(rows >> i + 1, 2, 1 << i, columns)  # axis 1 is bit i of the row
         halves[:, 1] ^= halves[:, 0]
     return result
 

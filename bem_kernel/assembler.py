@@ -88,6 +88,9 @@ def _error(token: _Token, what: str, fix: str) -> AssembleError:
 
 def _read_line(draft: _Draft, tokens: list[_Token], line: str) -> None:
     first = tokens[0]
+    for token in tokens:
+        if token.text == '"':
+            raise _error(token, "this string is not closed", 'end it with "')
     if draft.open_circuit and first.text != ".out":
         draft.open_circuit.append(tokens)
         return

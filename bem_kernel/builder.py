@@ -21,6 +21,8 @@ class CircuitBuilder:
         self._slot_of: dict[Gate, int] = {}
 
     def _gate_at(self, slot: int) -> Gate | None:
+        if not 0 <= slot < self.n_inputs + len(self._gates):
+            raise CircuitError(f"slot {slot} is not written yet", where="builder", fix="build it")
         return self._gates[slot - self.n_inputs] if slot >= self.n_inputs else None
 
     def _emit(self, op: Op, a: int = 0, b: int = 0) -> int:
@@ -28,10 +30,6 @@ class CircuitBuilder:
         slot = self._slot_of.get(gate)
         if slot is None:
             slot = self.n_inputs + len(self._gates)
-            if max(a, b) >= slot and ARITY[op]:
-                raise CircuitError(
-                    f"slot {max(a, b)} is not written yet", where="builder", fix="build it first"
-                )
             self._gates.append(gate)
             self._slot_of[gate] = slot
         return slot

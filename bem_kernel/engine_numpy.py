@@ -1,6 +1,6 @@
 """The numpy engine: one ufunc call per gate over preallocated slots.
 
-A call costs about 0.3 microseconds a gate plus the words themselves, so it suits many lanes;
+A call costs about 0.2 microseconds a gate plus the words themselves, so it suits many lanes;
 `engine_integer` is faster for a few words, and `engine.evaluate` picks between them.
 """
 

@@ -1,0 +1,116 @@
+"""The bem command, in process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bem_kernel import cli
+from bem_kernel.ledger import Ledger
+
+PROGRAM = """.bits closed knocked bad
+.expert knock: knocked = true
+.port ask writes bad
+  EXPERT knock
+  HOST ask
+  TRAP_IF bad "locked"
+  LOG "opened"
+"""
+
+
+def bem(capsys: pytest.CaptureFixture[str], *args: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of one command."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.argv", ["bem", *args])
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+    captured = capsys.readouterr()
+    return int(stop.value.code or 0), captured.out, captured.err
+
+
+@pytest.fixture
+def text(tmp_path: Path) -> Path:
+    path = tmp_path / "door.bem"
+    path.write_text(PROGRAM)
+    return path
+
+
+def test_log_verify_and_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "l.jsonl"
+    with Ledger(path) as ledger:
+        ledger.append({"a": 1})
+        ledger.append({"a": 2})
+        head = ledger.head
+    assert bem(capsys, "log", "verify", str(path), "--head", head) == (
+        0,
+        f"2 entries, unbroken; head {head}\n",
+        "",
+    )
+    assert bem(capsys, "log", "show", str(path))[1] == '{"a": 1}\n{"a": 2}\n'
+    path.write_bytes(path.read_bytes().replace(b'"a":2', b'"a":3'))
+    code, out, _ = bem(capsys, "log", "verify", str(path), "--json")
+    assert code == 1
+    assert json.loads(out)["first_bad"] == 1
+    code, out, _ = bem(capsys, "log", "verify", str(path))
+    assert (code, out.split(";")[0]) == (
+        1,
+        "entry 1: the hash does not match the entry and the chain before it",
+    )
+
+
+def test_asm_disasm_run(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record = text.with_suffix(".json")
+    assert bem(capsys, "asm", str(text), "--out", str(record))[0] == 0
+    assert bem(capsys, "asm", str(text))[1] == record.read_text()
+    listing = bem(capsys, "disasm", str(record))[1]
+    assert "EXPERT knock" in listing
+    args = ("run", str(record), "--set", "closed", "--answer", "ask=0")
+    assert bem(capsys, *args) == (
+        0,
+        "halted at 4 after 4 steps; ones: closed knocked\n",
+        "opened\n",
+    )
+    code, out, _ = bem(capsys, "run", str(text), "--answer", "ask=1", "--json")
+    assert code == 1
+    assert json.loads(out) == {
+        "ended": "trap: locked",
+        "pc": 2,
+        "steps": 3,
+        "ones": ["knocked", "bad"],
+    }
+    code, out, _ = bem(capsys, "run", str(text), "--answer", "ask=1", "--fuel", "1")
+    assert (code, out) == (1, "out of fuel at 1 after 1 steps; ones: knocked\n")
+
+
+def test_expert_eval(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = bem(capsys, "expert", "eval", "ab & !b", "--names", "b,ab")
+    assert (code, out) == (0, "b ab =\n0  0 0\n1  0 0\n0  1 1\n1  1 0\n")
+    record = json.loads(bem(capsys, "expert", "eval", "a ^ b", "--json")[1])
+    assert record == {"names": ["a", "b"], "table": [0, 1, 1, 0], "gates": 1, "depth": 1}
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (("expert", "eval", "a &"), 1, "error: expression: line 1, column 4: the text ends"),
+        (("expert", "eval", "a", "--names", "a,b,c,d,e,f,g,h,i,j,k"), 2, "give at most 10"),
+        (("run", "{text}"), 1, "error: machine: no host function 'ask'"),
+        (("run", "{text}", "--set", "open"), 2, "error: --set: no bit 'open'"),
+        (("run", "{text}", "--answer", "ask"), 2, "error: --answer: 'ask'; write PORT=BITS"),
+        (("run", "{text}.no"), 1, "file does not exist"),
+        (("log", "verify", "{text}.no"), 1, "cannot be read: No such file"),
+    ],
+)
+def test_errors_are_one_line(
+    args: tuple[str, ...],
+    code: int,
+    message: str,
+    text: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found, out, err = bem(capsys, *(arg.format(text=text) for arg in args))
+    assert (found, out) == (code, "")
+    assert message in err
+    assert len(err.splitlines()) == 1
