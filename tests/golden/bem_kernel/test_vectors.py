@@ -1,0 +1,85 @@
+"""Published vectors first, then the stored forms of our own that must never change by accident."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from bem_kernel.assembler import assemble
+from bem_kernel.circuit import Op
+from bem_kernel.ident import Identifier, encode, gray
+from bem_kernel.ledger import Ledger
+from bem_kernel.program import Opcode
+from bem_kernel.record import program_fingerprint, program_record
+from bem_kernel.weights import ONE_Q16, exp2_q16
+
+
+def test_the_gray_code_of_the_patent() -> None:
+    """F. Gray, US 2632058 (1953), the sequence of 0 to 15."""
+    codes = "0000 0001 0011 0010 0110 0111 0101 0100 1100 1101 1111 1110 1010 1011 1001 1000"
+    words = np.arange(16, dtype=np.uint32)
+    assert [f"{code:04b}" for code in gray(words).tolist()] == codes.split()
+
+
+def test_the_chain_is_sha256_over_the_head_and_the_canonical_entry(tmp_path: Path) -> None:
+    """The formula of the core specification, 11.1, with FIPS 180-4 SHA-256."""
+    first, second = b'{"a":1,"b":[true,null]}', b"{}"
+    head = hashlib.sha256(bytes(32) + first).digest()
+    last = hashlib.sha256(head + second).hexdigest()
+    path = tmp_path / "ledger"
+    with Ledger(path) as ledger:
+        ledger.append({"b": [True, None], "a": 1})
+        ledger.append({})
+        assert ledger.head == last
+    assert path.read_bytes() == (
+        b'{"entry":' + first + b',"hash":"' + head.hex().encode() + b'"}\n'
+        b'{"entry":' + second + b',"hash":"' + last.encode() + b'"}\n'
+    )
+
+
+def test_powers_of_two_by_the_twelfth() -> None:
+    """65536 * 2**(-k/12), the equal temperament, rounded."""
+    steps = [round(k * ONE_Q16 / 12) for k in range(13)]
+    expected = [65536, 61858, 58386, 55109, 52016, 49097, 46341, 43740, 41285, 38968, 36781, 34716]
+    found = exp2_q16(np.array(steps, dtype=np.int64)).tolist()
+    assert max(abs(a - b) for a, b in zip(found, [*expected, 32768], strict=True)) <= 1
+
+
+def test_the_numbers_of_operations_are_part_of_the_stored_form() -> None:
+    assert [op.name for op in Op] == ["AND", "OR", "XOR", "NOT", "ANDN", "CONST0", "CONST1"]
+    assert [op.value for op in Op] == list(range(7))
+    names = ["EXPERT", "TRAP_IF", "HOST", "JZ", "JMP", "LOG", "HALT"]
+    assert [opcode.name for opcode in Opcode] == names
+    assert [opcode.value for opcode in Opcode] == list(range(7))
+
+
+def test_the_record_of_a_program() -> None:
+    program = assemble(
+        '.bits a b\n.expert e: b = !a\n.port p writes a\nEXPERT e\nTRAP_IF b "no"\nHOST p\nHALT\n'
+    )
+    assert program_record(program) == {
+        "format": "bem-program-1",
+        "bits": ["a", "b"],
+        "experts": [
+            {
+                "name": "e",
+                "reads": [0],
+                "circuit": {"n_inputs": 1, "gates": [[3, 0, 0]], "outputs": [1]},
+                "writes": [1],
+            }
+        ],
+        "ports": [{"name": "p", "writes": [0]}],
+        "code": [[0, 0, 0, ""], [1, 1, 0, "no"], [2, 0, 0, ""], [6, 0, 0, ""]],
+    }
+    assert program_fingerprint(program) == (
+        "6a043f7b76fac9e265901abb284ea1be55003453f397fb204f6b008c608ec7ef"
+    )
+
+
+def test_identifiers() -> None:
+    assert encode(Identifier(0, 0, 0)) == 0
+    # Data bits at Hamming positions 26 (class), 21 (shard), 5 and 3 (local); 26 ^ 21 ^ 5 ^ 3 = 9.
+    word = f"{encode(Identifier(1, 2, 3)):032b}"
+    assert word == "000001" + "001001" + "000010" + "00000000000011"
