@@ -41,8 +41,9 @@ class EvidenceError(BBError):
 class Bets:
     """The grid of bets, as fractions of the largest bet that cannot lose more than everything.
 
-    Few bets suffice: the best one of 8 loses little growth, and each further bet dilutes the rest.
-    With 24 bets from 0.01 an equally safe candidate needed 1,150 samples instead of 1,000.
+    Few and bold bets do best. A bet below about 2 log(1/delta) / (epsilon n) cannot win in n
+    samples, and each further bet dilutes the rest: with 24 bets from 0.01 an equally safe
+    candidate needed 1,150 samples in the median, with 8 from 0.05 900, with these 4 800.
 
     Attributes:
         count: number of bets, at least 1.
@@ -50,8 +51,8 @@ class Bets:
         largest: largest fraction, in (0, 1); below 1 so that no sample ruins a bet for good.
     """
 
-    count: int = 8
-    smallest: float = 0.05
+    count: int = 4
+    smallest: float = 0.2
     largest: float = 0.95
 
     def __post_init__(self) -> None:

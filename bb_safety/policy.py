@@ -27,8 +27,8 @@ class _Strict(BaseModel):
 class BetsPolicy(_Strict):
     """The grid of bets; see `bb_safety.eprocess.Bets`."""
 
-    count: Annotated[int, Field(ge=1, le=256)] = 8
-    smallest: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    count: Annotated[int, Field(ge=1, le=256)] = 4
+    smallest: Annotated[float, Field(gt=0, lt=1)] = 0.2
     largest: Annotated[float, Field(gt=0, lt=1)] = 0.95
 
     def grid(self) -> Bets:

@@ -79,8 +79,9 @@ def test_feeding_in_parts_equals_feeding_at_once() -> None:
 def test_the_worst_possible_sample_never_makes_wealth_negative() -> None:
     after, path = observe(start(EPSILON), np.ones(50))
     assert np.isfinite(path).all()
-    smallest_bet = 50 * math.log(1 - 0.05)
-    assert after.log_e == pytest.approx(smallest_bet - math.log(8), abs=0.3)
+    bets = Bets()
+    smallest_bet = 50 * math.log(1 - bets.smallest)
+    assert after.log_e == pytest.approx(smallest_bet - math.log(bets.count), abs=0.01)
 
 
 @pytest.mark.parametrize("differences", [weighted_events, smooth])
