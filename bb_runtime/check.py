@@ -20,6 +20,7 @@ from bb_core.plan import Plan, PlanSyntaxError, Step, parse_plan, plan_text, ref
 from bb_domains.domain import Domain
 from bb_domains.errors import Inadmissible, PlanGrammarError
 from bb_domains.grammar import parse_with_lark
+from bb_domains.states import PlanState
 from bb_domains.validate import validator
 from bb_runtime.errors import ExecutionRefused, PlanRefused
 
@@ -160,7 +161,19 @@ def _check_states(domain: Domain, plan: Plan) -> None:
         except Inadmissible as error:
             raise PlanRefused(error.step_id, "admissible", error.rule, error.repair) from error
     if not domain.machine.can_end(state):
-        raise PlanRefused("", "end", "the plan may not end here", "see the rules of the domain")
+        raise _unfinished(domain, plan, state)
+
+
+def _unfinished(domain: Domain, plan: Plan, state: PlanState) -> PlanRefused:
+    """Why a plan may not end where it does."""
+    least = domain.schema.graph.min_steps
+    if len(plan.steps) < least:
+        what = f"{len(plan.steps)} steps are fewer than the domain's {least}"
+        return PlanRefused("", "end", what, "add steps")
+    used = {ref.step for step in plan.steps for ref in references(step.args)}
+    idle = next((handle.step for handle in state.handles if handle.step not in used), "")
+    what = "what it looks up is used by no later step"
+    return PlanRefused(idle, "end", what, f"use it in a later step, or drop step {idle}")
 
 
 def _check_sentence(domain: Domain, plan: Plan) -> None:

@@ -5,7 +5,7 @@ call before it is made; private values are there as keyed hashes. The first fail
 
     event    fields besides `event` and `run`
     plan     at, domain, fingerprint, plan_digest, program_hash, plan, dry_run
-    guard    step, guard, holds, left, right
+    guard    step, guard, holds
     call     at, step, tool, args, idempotency_key
     result   step, ok, t_s, and result, or reason and in_doubt
     state    step, set, cleared
@@ -28,11 +28,12 @@ import numpy as np
 
 from bb_core.canonical import canonical_json, sha256_hex
 from bb_core.errors import BBError
-from bb_core.plan import Plan, Step, parse_reference, plan_text
+from bb_core.plan import Plan, Ref, Step, parse_reference, plan_text
 from bb_domains.api_json.tool_adapters import ToolFailed
 from bb_domains.domain import Domain
+from bb_domains.errors import DomainError
+from bb_domains.guards import holds, parse_guard
 from bb_runtime.check import Certificate
-from bb_runtime.guards import check_guard, follow, parse_guard
 from bb_runtime.plan_program import plan_program
 from bb_runtime.privacy import Redactor, load_log_key
 from bem_kernel.assembler import disassemble
@@ -232,20 +233,30 @@ class _Run:
         return call
 
     def _guards_hold(self, step: Step) -> bool:
+        """Whether all guards of a step hold; a fact that is not known breaks its guard."""
         if self._dry_run:
             return True
-        results = {outcome.step: outcome.result for outcome in self._outcomes.values()}
-        for text in self._domain.schema.tools[step.tool].guards:
-            guard = parse_guard(text, f"tool {step.tool}")
-            found = check_guard(guard, step, results)
-            left, right = self._redactor.redact([found.left, found.right])
-            self._append(
-                "guard", step=step.id, guard=text, holds=found.holds, left=left, right=right
-            )
-            if not found.holds:
-                self._reason = f"{guard} does not hold"
+        tool = self._domain.schema.tools[step.tool]
+        for text in tool.guards:
+            guard = parse_guard(text, tool.properties, f"tool {step.tool}")
+            reason = ""
+            try:
+                if not holds(guard, self._known(step)):
+                    reason = f"{text} does not hold"
+            except DomainError as error:
+                reason = f"{text} cannot be decided: {error.what}"
+            self._append("guard", step=step.id, guard=text, holds=not reason)
+            if reason:
+                self._reason = reason
                 return False
         return True
+
+    def _known(self, step: Step) -> dict[str, Any]:
+        """What guards speak of: the arguments, and the results behind handle arguments."""
+        values = dict(step.args)
+        for arg in self._domain.schema.tools[step.tool].handles:
+            values[arg] = self._outcomes[_ref(step, arg).step].result
+        return values
 
     def _call(self, step: Step) -> bool:
         """Carry a call out; its entry is on the disk before, its result after."""
@@ -287,9 +298,8 @@ class _Run:
         """The arguments with each handle replaced by what it refers to."""
         args = dict(step.args)
         for arg in self._domain.schema.tools[step.tool].handles:
-            ref = parse_reference(args[arg])
-            assert ref is not None  # the checker saw it
-            args[arg] = follow(self._outcomes[ref.step].result, ref.path)
+            ref = _ref(step, arg)
+            args[arg] = _follow(self._outcomes[ref.step].result, ref.path)
             if args[arg] is None:
                 raise BBError(
                     f"step {ref.step} answered without {ref.path!r}",
@@ -350,6 +360,22 @@ class _Run:
 
     def _append(self, event: str, **fields: Any) -> None:
         self._ledger.append({"event": event, "run": self.id, **fields})
+
+
+def _ref(step: Step, arg: str) -> Ref:
+    """The reference in a handle argument, which the checker has seen."""
+    ref = parse_reference(step.args[arg])
+    assert ref is not None
+    return ref
+
+
+def _follow(value: Any, path: str) -> Any:
+    """The value at a dotted path of a JSON value; None if there is none."""
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return None
+        value = value[part]
+    return value
 
 
 def _now() -> str:

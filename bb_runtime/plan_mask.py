@@ -22,9 +22,9 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from bb_core.plan import Step
 from bb_domains.calls import PLAN_CLOSE, PLAN_OPEN
-from bb_domains.compiler import PlanState
 from bb_domains.domain import Domain
 from bb_domains.grammar import step_grammar
+from bb_domains.states import PlanState
 from bb_runtime.errors import MaskError
 from bb_runtime.masks import (
     apply_masks,

@@ -1,11 +1,17 @@
-"""A byte-complete tokenizer and a tiny untrained model, made in process."""
+"""A byte-complete tokenizer, a tiny untrained model, and a small shop with its service."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from bb_domains.domain import Domain, load_domain
 
 TEXT = [
     '{"plan":[{"id":"a","tool":"login","args":{}},{"id":"b","tool":"get_order","args":{"number":1042}},'
@@ -46,3 +52,53 @@ def model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
         pad_token_id=tokenizer.pad_token_id,
     )
     return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="session")
+def shop() -> Domain:
+    return load_domain(Path(__file__).parent / "shop")
+
+
+class ShopService:
+    """What stands behind the tools of the shop: answers, failures by tool, and a list of calls."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any], str | None]] = []
+        self.failures: dict[str, BaseException] = {}
+        self.total = 100.0
+
+    def call(
+        self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        self.calls.append((tool, dict(args), idempotency_key))
+        if tool in self.failures:
+            raise self.failures[tool]
+        if tool == "get_order":
+            number = args["number"]
+            return {"id": f"o{number}", "total": self.total, "email": "ana@example.com"}
+        if tool == "find_customer":
+            return {"id": "c1", "email": args["email"]}
+        return {"ok": True}
+
+    @property
+    def tools(self) -> list[str]:
+        return [tool for tool, _, _ in self.calls]
+
+
+@pytest.fixture
+def service() -> ShopService:
+    return ShopService()
+
+
+PLAN = (
+    '{"plan":[{"id":"a","tool":"login","args":{}},'
+    '{"id":"b","tool":"get_order","args":{"number":1042}},'
+    '{"id":"c","tool":"confirm_owner","args":{"order":"$b.id","email":"ana@example.com"}},'
+    '{"id":"d","tool":"refund_order","args":{"order":"$b.id","amount":12.07,"reason":"late"}}]}'
+)
+
+
+@pytest.fixture(scope="session")
+def plan_json() -> str:
+    """A plan that the shop admits."""
+    return PLAN
