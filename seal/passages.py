@@ -94,7 +94,8 @@ def _json_object(line: str, where: str) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except json.JSONDecodeError as error:
-        raise PassageError(f"not JSON: {error.msg}", where=f"{where}:{error.colno}", fix=fix) from error
+        place = f"{where}:{error.colno}"
+        raise PassageError(f"not JSON: {error.msg}", where=place, fix=fix) from error
     except (RecursionError, ValueError) as error:  # too deep, or an integer of 5,000 digits
         raise PassageError(f"not JSON: {error}", where=where, fix=fix) from error
     if not isinstance(value, dict):

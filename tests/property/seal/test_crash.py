@@ -5,6 +5,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from seal.checkpoint import Places
 from seal.generator import SelfEditGenerator
 from seal.job import Job, run_job

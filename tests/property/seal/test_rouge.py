@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rouge_score import rouge_scorer, tokenizers
+
 from seal.rouge import lcs_length, rouge_l, words
 
 SEQUENCES = st.lists(st.sampled_from("abcde"), max_size=90)

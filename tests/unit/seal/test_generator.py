@@ -1,4 +1,5 @@
 import pytest
+
 from seal import GenerationSettings, Passage, QualityLimits, SelfEditGenerator
 from seal.errors import PromptError, StrategyError
 from seal.generator import CUT_OFF
@@ -94,7 +95,9 @@ def test_a_very_long_passage_is_cut_and_says_so(speaker, tiny):
     assert counts(result)["cut_passages"] == 1
 
 
-@pytest.mark.parametrize("text", ["水は港に満ちた。漁師は船を移した。🙂", "Ёжик в гавани 🦔", "שלום הנמל"])
+@pytest.mark.parametrize(
+    "text", ["水は港に満ちた。漁師は船を移した。🙂", "Ёжик в гавани 🦔", "שלום הנמל"]
+)
 def test_unicode_passages_survive(speaker, text):
     (result,) = SelfEditGenerator(*speaker, settings=SETTINGS).generate([Passage("u", text)])
     rows = output_rows(result, Provenance("implications", "m", SETTINGS))

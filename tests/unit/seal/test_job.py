@@ -3,6 +3,7 @@ import json
 import resource
 
 import pytest
+
 from bb_core.canonical import file_sha256
 from bb_core.errors import BBError, UsageError
 from seal import checkpoint
@@ -200,7 +201,9 @@ def test_a_disk_that_refuses_keeps_what_was_there_and_the_run_resumes(generator,
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
     try:
-        with pytest.raises(JobError, match=r"edits\.jsonl: cannot be written: File too large; make"):
+        with pytest.raises(
+            JobError, match=r"edits\.jsonl: cannot be written: File too large; make"
+        ):
             run_job(generator, job(tmp_path / "out.jsonl"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+
 from seal.errors import ModelError
 from seal.models import load_model, model_fingerprint
 
@@ -58,7 +59,7 @@ def test_a_gpu_that_is_not_there_is_refused():
 
 
 def test_a_folder_without_config_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="no config.json there; name a folder"):
+    with pytest.raises(ModelError, match=r"no config\.json there; name a folder"):
         load_model(str(tmp_path))
 
 

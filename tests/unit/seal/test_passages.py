@@ -1,6 +1,7 @@
 import json
 
 import pytest
+
 from bb_core.errors import BBError
 from seal.errors import PassageError
 from seal.passages import Passage, load_passages

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+
 from seal.errors import PromptError
 from seal.passages import Passage
 from seal.prompts import IMPLICATIONS, PromptBuilder, fit_prompt, render

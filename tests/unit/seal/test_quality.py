@@ -1,6 +1,7 @@
 import re
 
 import pytest
+
 from bb_core.errors import UsageError
 from seal.quality import FILTERS, PassageJudge, QualityLimits, SeenEdits
 from seal.rouge import words

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+
 from seal.errors import ModelError, PromptError
 from seal.prompts import Prompt
 from seal.sampling import Sampler, SeededDraw

@@ -1,4 +1,5 @@
 import pytest
+
 from bb_core.errors import UsageError
 from seal.settings import RANGES, GenerationSettings
 

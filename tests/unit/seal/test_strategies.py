@@ -1,4 +1,5 @@
 import pytest
+
 from seal.errors import StrategyError
 from seal.strategies import STRATEGIES, SelfEditStrategy, get_strategy
 
@@ -24,7 +25,10 @@ def test_strategies_are_named_as_they_are_listed():
         (" \n\n\t", []),
         ("1. One.\n2) Two.\n(3) Three.\n4: Four.", ["One.", "Two.", "Three.", "Four."]),
         ("- One.\n* Two.\n• Three.\n– Four.", ["One.", "Two.", "Three.", "Four."]),
-        (" The list was begun by the prompt.\n2. Two.", ["The list was begun by the prompt.", "Two."]),
+        (
+            " The list was begun by the prompt.\n2. Two.",
+            ["The list was begun by the prompt.", "Two."],
+        ),
         ("1874 was the year.\n3.5 metres deep.", ["1874 was the year.", "3.5 metres deep."]),
         ("-5 degrees were measured.", ["-5 degrees were measured."]),
         ("1.\n2. \nThree.", ["Three."]),
