@@ -1,4 +1,4 @@
-"""The extras of this distribution, which packages they bring, and the command that installs them."""
+"""The extras of this distribution, the packages they bring, and the command that installs them."""
 
 from __future__ import annotations
 

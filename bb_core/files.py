@@ -197,8 +197,11 @@ def decode_yaml(text: str, *, where: str) -> Any:
         place = f"{where}:{mark.line + 1}:{mark.column + 1}" if mark else where
         what = f"not YAML: {error.problem or error.context}"
         raise BBError(what, where=place, fix="mend it there") from error
-    except yaml.YAMLError as error:
-        raise BBError(f"not YAML: {error}", where=where, fix="save it as plain text") from error
+    except yaml.reader.ReaderError as error:
+        found = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        place = f"{where}:{text.count(chr(10), 0, found.start()) + 1}" if found else where
+        what = f"not YAML: {error.reason}"
+        raise BBError(what, where=place, fix="save it as plain text") from error
     except RecursionError as error:
         raise BBError("nested too deeply", where=where, fix="flatten it") from error
     except ValueError as error:  # for instance the timestamp 2024-13-45

@@ -90,7 +90,11 @@ def trace_plan(trace: Trace) -> Plan:
 
 
 def trace_line(trace: Trace) -> str:
-    """Return a trace as one line of JSON, without the line end."""
+    """Return a trace as one line of JSON, without the line end.
+
+    Raises:
+        BBError: a field is not a JSON value.
+    """
     steps = [
         {"tool": s.tool, "args": dict(s.args), "result": s.result, "ok": s.ok, "t_s": s.t_s}
         for s in trace.steps
@@ -105,14 +109,18 @@ def trace_line(trace: Trace) -> str:
         "state_after": dict(trace.state_after),
         "label": dict(trace.label),
     }
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    try:
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        what = f"a field is not JSON: {error}"
+        raise BBError(what, where=f"trace {trace.id}", fix="record JSON values") from error
 
 
 def save_traces(path: str | Path, traces: Iterable[Trace]) -> None:
     """Write traces as JSONL, the whole file or nothing.
 
     Raises:
-        BBError: the file cannot be written; what was there is untouched.
+        BBError: a trace is not JSON or the file cannot be written; what was there is untouched.
     """
     write_atomic(path, "".join(trace_line(trace) + "\n" for trace in traces))
 
