@@ -45,7 +45,7 @@ def generate(
     batch_size: Annotated[int, typer.Option(help="Passages sampled together.")] = 8,
     attempts: Annotated[int, typer.Option(help="Tries until an edit is accepted.")] = 3,
     seed: Annotated[int, typer.Option(help="Seed of the run.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or auto.")] = "cpu",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16.")] = "float32",
     checkpoint_every: Annotated[
         int, typer.Option(min=1, help="Passages between two checkpoints.")

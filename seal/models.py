@@ -25,42 +25,35 @@ def load_model(
 
     Args:
         model: folder or hub id; None is the base rail that is shipped with this distribution.
-        device: torch device, such as "cpu" or "cuda:0".
+        device: torch device, such as "cpu" or "cuda:0"; "auto" is a GPU if there is one.
         dtype: one of `DTYPES`.
 
     Raises:
         ModelError: unknown device or dtype, nothing to load, or files that do not load.
     """
-    _check_place(device, dtype)
+    place = _checked_device(device)
+    if dtype not in DTYPES:
+        raise ModelError(
+            f"unknown dtype {dtype!r}", where="--dtype", fix=f"use one of {', '.join(DTYPES)}"
+        )
     if model is None:
         from bb_nn.base import load_base
 
-        return load_base(None, device=device, dtype=dtype)
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
+        return load_base(None, device=place, dtype=dtype)
     if _is_path(model) and not (Path(model) / "config.json").is_file():
         raise ModelError(
             "no config.json there" if Path(model).is_dir() else "no such folder",
             where=model,
             fix="name a folder written by save_pretrained, or a hub id",
         )
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        # Never unpickled: a folder with nothing but pytorch_model.bin is refused.
-        loaded = AutoModelForCausalLM.from_pretrained(
-            model, dtype=getattr(torch, dtype), use_safetensors=True
-        )
-    except ModuleNotFoundError:
-        raise
-    # Whatever is wrong with foreign files (a cut checkpoint, a broken config, no network) surfaces
-    # as one of some ten exception types of four packages.
-    except Exception as error:
+    loaded, tokenizer, lacking = _from_pretrained(model, dtype)
+    if lacking:  # transformers fills these with random numbers
         raise ModelError(
-            f"does not load: {_first_line(error)}",
+            f"{len(lacking)} weights are not in the files, {lacking[0]} among them",
             where=model,
-            fix="it needs config.json, the tokenizer and whole safetensors files",
-        ) from error
-    return loaded.to(device).eval(), tokenizer
+            fix="copy the whole model again",
+        )
+    return loaded.to(place).eval(), tokenizer
 
 
 def model_fingerprint(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> str:
@@ -94,19 +87,42 @@ def _tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
-def _check_place(device: str, dtype: str) -> None:
-    if dtype not in DTYPES:
-        raise ModelError(
-            f"unknown dtype {dtype!r}", where="--dtype", fix=f"use one of {', '.join(DTYPES)}"
+def _from_pretrained(
+    model: str, dtype: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, list[str]]:
+    """Model, tokenizer, and the names of weights that the files do not hold."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model)
+        # Never unpickled: a folder with nothing but pytorch_model.bin is refused.
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            model, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True
         )
+    # Whatever is wrong with foreign files (a cut checkpoint, a broken config, no network) surfaces
+    # as one of some ten exception types of four packages.
+    except Exception as error:
+        raise ModelError(
+            f"does not load: {_first_line(error)}",
+            where=model,
+            fix="it needs config.json, the tokenizer and whole safetensors files",
+        ) from error
+    return loaded, tokenizer, sorted(report["missing_keys"])
+
+
+def _checked_device(device: str) -> str:
+    """The device to use: `auto` resolved, others as they are if this torch can use them."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         kind = torch.device(device).type
     except RuntimeError as error:
         raise ModelError(
-            f"unknown device {device!r}", where="--device", fix="use cpu, cuda or cuda:N"
+            f"unknown device {device!r}", where="--device", fix="use auto, cpu, cuda or cuda:N"
         ) from error
     if kind == "cuda" and not torch.cuda.is_available():
         raise ModelError("this torch sees no GPU", where="--device", fix="use --device cpu")
+    return device
 
 
 def _is_path(model: str) -> bool:

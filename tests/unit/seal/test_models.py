@@ -3,6 +3,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from seal.errors import ModelError
 from seal.models import load_model, model_fingerprint
@@ -44,7 +45,7 @@ def test_the_tokenizer_changes_the_fingerprint_but_its_last_call_does_not(tiny, 
     [
         (("./nowhere",), r"\./nowhere: no such folder; name a folder written by save_pretrained"),
         (("x", "cpu", "int8"), "--dtype: unknown dtype 'int8'; use one of float32, bfloat16"),
-        (("x", "abacus"), "--device: unknown device 'abacus'; use cpu, cuda or cuda:N"),
+        (("x", "abacus"), "--device: unknown device 'abacus'; use auto, cpu, cuda"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(arguments, message):
@@ -77,3 +78,39 @@ def test_pickled_weights_are_never_loaded(model_folder, tmp_path, speaker):
     torch.save(speaker[0].state_dict(), folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="does not load"):
         load_model(str(folder))
+
+
+def test_missing_weights_are_not_made_up(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder, tmp_path / "lacking")
+    weights = load_file(folder / "model.safetensors")
+    del weights["lm_head.weight"], weights["model.norm.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        ModelError, match=r"2 weights are not in the files, lm_head\.weight among them"
+    ):
+        load_model(str(folder))
+
+
+def test_tied_weights_are_not_missing(tiny, tokenizer, tmp_path):
+    config = copy.deepcopy(tiny.make_model(tokenizer).config)
+    config.tie_word_embeddings = True
+    tied = type(tiny.make_model(tokenizer))(config)
+    tied.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
+    loaded, _ = load_model(str(tmp_path))
+    assert torch.equal(loaded.lm_head.weight, tied.model.embed_tokens.weight)
+
+
+def test_auto_is_a_device_this_machine_has(model_folder):
+    loaded, _ = load_model(str(model_folder), device="auto")
+    assert loaded.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_without_a_name_it_is_the_base_rail_shipped_with_the_distribution(
+    model_folder, speaker, monkeypatch
+):
+    import bb_nn.base
+
+    monkeypatch.setattr(bb_nn.base, "EMBEDDED", model_folder)
+    assert model_fingerprint(*load_model(None)) == model_fingerprint(*speaker)
