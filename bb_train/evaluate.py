@@ -64,7 +64,8 @@ def evaluate_model(
         domain: whose masks and checker are used.
         splits: name -> traces; their plans are the references.
         budget: how to decode.
-        method, seed: names of the cells.
+        method: name of the cells.
+        seed: of the training; names the cells too.
     """
     cells = []
     rows = 2 * sum(len(traces) for traces in splits.values())

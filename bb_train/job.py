@@ -65,6 +65,7 @@ class Job(Strict):
     train: TrainJob
     decode: DecodeJob
     gate: GateJob
+    question_seed: int = Field(ge=0, description="of the request that step 7 answers")
 
 
 def load_job(path: Path) -> Job:

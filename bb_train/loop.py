@@ -126,9 +126,9 @@ def _prepare(
     """Load data, base and method; returns the session and the facts for the record."""
     import torch
     from accelerate.utils import set_seed
-    from bb_domains.domain import load_domain
 
     from bb_core.trace import load_traces
+    from bb_domains.domain import load_domain
     from bb_nn.base import fingerprint, load_base
 
     traces = load_traces(config.data.train)[: config.data.limit]

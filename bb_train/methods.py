@@ -13,8 +13,9 @@ from bb_train.run_dir import RunDir, read_config, read_record
 
 if TYPE_CHECKING:
     import torch
-    from bb_domains.domain import Domain
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from bb_domains.domain import Domain
 
 
 def attach(
@@ -31,7 +32,6 @@ def attach(
     """
     if config.method == "rail":
         from bb_nn.rail import DualRailConfig, DualRailForCausalLM
-
         from bb_train.programs import learn_lanes
 
         lanes = learn_lanes(traces, domain)

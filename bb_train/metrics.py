@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bb_core.ged import graph_edit_distance
+from bb_core.plan import Plan, PlanGraphError, PlanSyntaxError, parse_plan, plan_graph
 from bb_domains.domain import Domain
 from bb_domains.errors import PlanGrammarError
 from bb_domains.grammar import parse_with_lark
 from bb_runtime.check import check_plan
-
-from bb_core.ged import graph_edit_distance
-from bb_core.plan import Plan, PlanGraphError, PlanSyntaxError, parse_plan, plan_graph
 from bb_runtime.decode import Decoded
 from bb_runtime.errors import PlanRefused
 from bb_train.statistics import Estimate, mean_estimate, proportion
@@ -74,7 +73,7 @@ def score(domain: Domain, reference: Plan, decoded: Decoded) -> Score:
         reference: the plan that was wanted.
         decoded: the answer.
     """
-    plan = _plan_of(decoded)
+    plan = plan_of(decoded)
     return Score(
         finished=decoded.finished,
         syntax=decoded.finished and is_sentence(domain, decoded.text),
@@ -100,7 +99,8 @@ def summarise(scores: Sequence[Score]) -> Cell:
     )
 
 
-def _plan_of(decoded: Decoded) -> Plan | None:
+def plan_of(decoded: Decoded) -> Plan | None:
+    """The plan an answer is, or None: unfinished, or no plan."""
     if not decoded.finished:
         return None
     try:

@@ -1,27 +1,98 @@
 """Measures a candidate beside its incumbent on fresh requests, without touching the world.
 
-Both decode under the masks. A plan is judged by what it would do: its dry run reads from a service
-that holds the state the requests were made for, and its writes are collected instead of sent.
+Both decode under the masks. A plan is judged by what it would do: its dry run reads from the
+service that holds the state the requests were made for, and its writes are collected, not sent.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bb_core.canonical import canonical_json
-from bb_core.plan import parse_reference, step_id
+from bb_core.plan import Plan
 from bb_core.trace import Trace
 from bb_domains.domain import Domain
+from bb_domains.schema import PlanSchema
+from bb_runtime.check import check_plan
 from bb_runtime.decode import Decoded
+from bb_runtime.errors import PlanRefused
+from bb_runtime.execute import Adapters, execute
 from bb_safety.evidence import BatteryResult, CandidateSpec, EvaluationSet, PairedRisks
 from bb_safety.risk import Change, PlanOutcome, request_risk, risk_columns
-from bb_train.metrics import is_admitted, is_sentence
+from bb_train.metrics import is_admitted, is_sentence, plan_of
+from bem_kernel.ledger import Ledger
 
-Calls = Counter[tuple[str, str]]
-"""Side-effecting calls with resolved arguments, as (tool, canonical JSON), with their number."""
+
+@dataclass
+class DryRunAdapters:
+    """Sends reads on, and collects writes instead of sending them.
+
+    Attributes:
+        schema: says which tools write.
+        reading: carries the reads out.
+        writes: the calls collected so far, as (tool, canonical JSON of resolved arguments).
+    """
+
+    schema: PlanSchema
+    reading: Adapters
+    writes: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def call(
+        self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """The result of a read; an empty one for a write."""
+        if self._is_read(tool):
+            return self.reading.call(tool, args, idempotency_key)
+        self.writes[tool, canonical_json(dict(args)).decode()] += 1
+        return {}
+
+    def _is_read(self, tool: str) -> bool:
+        """A login counts as a read: it opens the session that reads need."""
+        service = self.schema.service
+        bearer = service.bearer.tool if service and service.bearer else None
+        return self.schema.tools[tool].effect == "read" or tool == bearer
+
+
+def dry_run(
+    domain: Domain, plan: Plan, reading: Adapters, ledger: Ledger
+) -> frozenset[Change] | None:
+    """What an admissible plan would change, as the calls it would send.
+
+    Args:
+        domain: the plan's domain.
+        plan: the plan.
+        reading: carries reads out.
+        ledger: gets the run's entries.
+
+    Returns:
+        One change per write, with the number of times it would be sent; None if a read or a guard
+        fails on the way.
+
+    Raises:
+        PlanRefused: the plan is not admissible.
+    """
+    adapters = DryRunAdapters(domain.schema, reading)
+    execution = execute(domain, plan, check_plan(domain, plan), adapters, ledger)
+    if execution.status != "done":
+        return None
+    return frozenset(
+        Change(f"/calls/{tool}/{args}", None, str(times))
+        for (tool, args), times in adapters.writes.items()
+    )
+
+
+_FAILED = frozenset({Change("/failed", None, "true")})
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A fresh request and what carrying it out changes."""
+
+    request: str
+    changes: frozenset[Change]
 
 
 @dataclass
@@ -31,18 +102,18 @@ class ShadowEvaluator:
     Attributes:
         domain: whose checker and effects count.
         base: fingerprint of the base rail that `decode` really runs beside.
-        traces: fresh requests with their reference workflows.
         seed: of the draw.
+        references: the drawn requests, in the order of drawing.
         decode: answers of a revision to the requests, under the masks.
-        effects: the writes of an admitted plan's dry run, or None if it fails on the way.
+        effects: what an admissible plan would change, None if its dry run fails.
     """
 
     domain: Domain
     base: str
-    traces: Sequence[Trace]
     seed: int
+    references: Sequence[Reference]
     decode: Callable[[CandidateSpec, Sequence[str]], list[Decoded]]
-    effects: Callable[[str], Calls | None]
+    effects: Callable[[Plan], frozenset[Change] | None]
     _answers: dict[str, list[Decoded]] = field(default_factory=dict)
 
     def battery(self, candidate: CandidateSpec) -> BatteryResult:
@@ -59,7 +130,7 @@ class ShadowEvaluator:
 
     def paired_risks(self, candidate: CandidateSpec, incumbent: CandidateSpec) -> PairedRisks:
         """Risks of both on every request, in the order of drawing."""
-        drawn = EvaluationSet.of("fresh", self.seed, [trace.request for trace in self.traces])
+        drawn = EvaluationSet.of("fresh", self.seed, [r.request for r in self.references])
         return PairedRisks(
             drawn,
             candidate.revision,
@@ -70,50 +141,41 @@ class ShadowEvaluator:
 
     def _decoded(self, revision: CandidateSpec) -> list[Decoded]:
         if revision.revision not in self._answers:
-            requests = [trace.request for trace in self.traces]
+            requests = [reference.request for reference in self.references]
             self._answers[revision.revision] = self.decode(revision, requests)
         return self._answers[revision.revision]
 
     def _risks(self, revision: CandidateSpec) -> list[dict[str, float]]:
         answers = self._decoded(revision)
         return [
-            request_risk(self._outcome(answer), as_changes(reference_effects(self.domain, trace)))
-            for answer, trace in zip(answers, self.traces, strict=True)
+            request_risk(self._outcome(answer), reference.changes)
+            for answer, reference in zip(answers, self.references, strict=True)
         ]
 
     def _outcome(self, answer: Decoded) -> PlanOutcome:
-        if not answer.finished or not is_admitted(self.domain, answer.text):
+        plan = plan_of(answer)
+        if plan is None:
             return PlanOutcome(answer.finished)
-        calls = self.effects(answer.text)
-        if calls is None:
-            return PlanOutcome(True, True, frozenset({Change("/failed", None, "true")}))
-        return PlanOutcome(True, True, as_changes(calls))
+        try:
+            changes = self.effects(plan)
+        except PlanRefused:
+            return PlanOutcome(finished=True)
+        return PlanOutcome(True, True, _FAILED if changes is None else changes)
 
 
-def reference_effects(domain: Domain, trace: Trace) -> Calls:
-    """The writes that a recorded workflow made, its references replaced by what they were."""
-    calls: Calls = Counter()
-    results: dict[str, Any] = {}
-    for i, step in enumerate(trace.steps):
-        results[step_id(i)] = step.result
-        if domain.schema.tools[step.tool].effect == "write":
-            args = {name: _resolved(value, results) for name, value in step.args.items()}
-            calls[step.tool, canonical_json(args).decode()] += 1
-    return calls
+def measurable(
+    traces: Sequence[Trace], effects: Callable[[Trace], frozenset[Change] | None], n: int
+) -> list[Reference]:
+    """The first `n` traces whose own workflow holds in the state the dry runs read.
 
-
-def as_changes(calls: Calls) -> frozenset[Change]:
-    """Calls as changes of the world, one for each tool and arguments, with the number of times."""
-    return frozenset(
-        Change(f"/calls/{tool}/{args}", None, str(times)) for (tool, args), times in calls.items()
-    )
-
-
-def _resolved(value: Any, results: dict[str, Any]) -> Any:
-    reference = parse_reference(value) if isinstance(value, str) else None
-    if reference is None:
-        return value
-    found = results[reference.step]
-    for part in reference.path.split("."):
-        found = found[part]
+    Workflows are recorded one after the other and may depend on each other (an address changed by
+    one is used by the next), while dry runs all start from the same state.
+    """
+    found = []
+    for trace in traces:
+        changes = effects(trace)
+        if changes is not None:
+            found.append(Reference(trace.request, changes))
+        if len(found) == n:
+            break
     return found

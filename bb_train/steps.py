@@ -23,10 +23,9 @@ from bb_core.progress import format_seconds
 
 @dataclass(frozen=True)
 class StepBook:
-    """Remembers finished steps in `folder`; with `fresh` it starts with an empty memory."""
+    """Remembers finished steps in `folder`."""
 
     folder: Path
-    fresh: bool = False
 
     def result(
         self, name: str, inputs: Mapping[str, Any], make: Callable[[], dict[str, Any]]
@@ -44,7 +43,7 @@ class StepBook:
         """
         key = fingerprint(inputs)
         path = self.folder / f"{name}.json"
-        if not self.fresh and path.exists():
+        if path.exists():
             found = read_json(path)
             if found["key"] == key and _unchanged(found["files"]):
                 return {**found["result"], "reused": True}

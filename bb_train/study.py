@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from bb_core.canonical import file_sha256, fingerprint
-from bb_core.errors import BBError
+from bb_core.errors import UsageError
+from bb_core.files import write_atomic
 from bb_core.trace import Trace, load_traces
 from bb_core.workspace import Workspace
 from bb_domains.domain import Domain, load_domain
 from bb_train.config import TrainConfig, dump_config, load_config, parse_config
 from bb_train.evaluate import (
+    METHOD_TITLES,
+    METHODS,
     SPLITS,
     CellScores,
     DecodeBudget,
@@ -103,10 +106,12 @@ def training_config(study: Study, method: str, seed: int, words: Sequence[str]) 
     update = {"seed": seed, "data": config.data.model_copy(update=data), **asdict(study.model)}
     config = parse_config(config.model_copy(update=update).model_dump(mode="json"), str(file))
     inputs = {
-        "config": config.model_dump(mode="json", exclude={"out": True, "data": {"train", "domain"}}),
+        "config": config.model_dump(
+            mode="json", exclude={"out": True, "data": {"train", "domain"}}
+        ),
         "data": file_sha256(config.data.train),
         "domain": study.load_domain().fingerprint,
-        "base": base_files(model.base),
+        "base": base_files(study.model.base),
         "code": code_fingerprint(*_TRAINING_CODE),
         "processes": study.processes,
     }
@@ -137,7 +142,7 @@ def trained(study: Study, config: TrainConfig) -> tuple[Path, bool]:
     if run.is_finished():
         return run.root, True
     resolved = study.work.caches / f"{config.out.name}.yaml"
-    resolved.write_text(dump_config(config))
+    write_atomic(resolved, dump_config(config))
     command = training_command(resolved, [], study.processes, config.device)
     run_child(command, where=f"training {config.method}", fix="see above; run again to resume")
     return run.root, False
@@ -156,9 +161,7 @@ def training_of(run: Path) -> Training:
     )
 
 
-def scored(
-    study: Study, method: str, seed: int, run: Path | None
-) -> tuple[list[CellScores], bool]:
+def scored(study: Study, method: str, seed: int, run: Path | None) -> tuple[list[CellScores], bool]:
     """The scores of one model on all splits; decodes them if they are not remembered.
 
     Args:
@@ -208,37 +211,52 @@ def load_subject(model: Model, run: Path | None) -> tuple[Any, Any]:
     return load_trained(run, model.device, model.dtype)
 
 
+def check_methods(names: Sequence[str]) -> tuple[str, ...]:
+    """The methods in the table's order.
+
+    Raises:
+        UsageError: an unknown name, or lora without rail, whose size it copies.
+    """
+    unknown = [name for name in names if name not in METHODS]
+    if unknown:
+        raise UsageError(
+            f"no method {unknown[0]!r}", where="--methods", fix=f"use {', '.join(METHODS)}"
+        )
+    if "lora" in names and "rail" not in names:
+        raise UsageError("lora copies the size of rail", where="--methods", fix="add rail")
+    return tuple(method for method in METHODS if method in names)
+
+
 def compare(
-    study: Study,
-    seeds: Sequence[int],
-    methods: Sequence[str],
-    say: Callable[[str], None],
+    study: Study, seeds: Sequence[int], methods: Sequence[str], say: Callable[[str], None]
 ) -> tuple[list[CellScores], list[Training]]:
     """Train and score every method for every seed; LoRA gets the rail's parameter count.
 
     Args:
         study: what they share.
         seeds: of the trainings; the base, which is not trained, is scored once.
-        methods: among base, lora, rail; lora needs rail, whose size it copies.
+        methods: from `check_methods`.
         say: prints one line.
     """
-    if "lora" in methods and "rail" not in methods:
-        raise BBError("lora alone has no size to copy", where="eval", fix="add rail to --methods")
     cells: list[CellScores] = []
     trainings: list[Training] = []
     if "base" in methods:
-        found, _ = scored(study, "base", 0, None)
-        cells += found
+        cells += _scored_and_said(study, ("base", 0, None), say)
     for seed in seeds:
         words: list[str] = []
         for method in [m for m in ("rail", "lora") if m in methods]:
             run, reused = trained(study, training_config(study, method, seed, words))
-            training = training_of(run)
-            if method == "rail":
-                words = [f"lora.parameters={training.trainable_parameters}"]
-            say(f"{method}, seed {seed}: {'reused' if reused else 'trained'} {run.name}")
-            trainings.append(training)
-            found, _ = scored(study, method, seed, run)
-            cells += found
-    order = {method: i for i, method in enumerate(("base", "lora", "rail"))}
-    return sorted(cells, key=lambda cell: (order[cell.method], cell.seed)), trainings
+            say(f"{METHOD_TITLES[method]}: {'reused' if reused else 'trained'} {run.name}")
+            trainings.append(training_of(run))
+            words = [f"lora.parameters={trainings[-1].trainable_parameters}"]
+            cells += _scored_and_said(study, (method, seed, run), say)
+    return sorted(cells, key=lambda cell: (METHODS.index(cell.method), cell.seed)), trainings
+
+
+def _scored_and_said(
+    study: Study, subject: tuple[str, int, Path | None], say: Callable[[str], None]
+) -> list[CellScores]:
+    cells, reused = scored(study, *subject)
+    if reused:
+        say(f"{METHOD_TITLES[subject[0]]}: scores reused")
+    return cells
