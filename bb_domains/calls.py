@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bb_core.plan import step_id
+from bb_domains.bounds import levels
 from bb_domains.errors import SchemaError
-from bb_domains.lower import levels, lower, lower_object
+from bb_domains.lower import lower, lower_object
 from bb_domains.merge import merge_all
 from bb_domains.rules import (
     Alt,
@@ -22,11 +23,10 @@ from bb_domains.rules import (
     Rx,
     Slot,
     count_texts,
-    least_bytes,
-    most_bytes,
     seq,
 )
 from bb_domains.schema import Limits, PlanSchema, Tool
+from bb_domains.validate import check_schema
 
 PLAN_OPEN = '{"plan":['
 PLAN_CLOSE = "]}"
@@ -67,6 +67,7 @@ def tool_texts(name: str, tool: Tool, limits: Limits) -> ToolTexts:
         SchemaError: its key is no scalar.
     """
     pointer = f"/tools/{name}/args"
+    check_schema(tool.args, pointer)
     args = merge_all(tool.plan_args(), pointer)
     found: list[CallText] = []
     n_keys: int | None = None
@@ -82,7 +83,7 @@ def tool_texts(name: str, tool: Tool, limits: Limits) -> ToolTexts:
             given[key] = Slot(key, rule)
             n_keys = count_texts(rule) if not found else n_keys
         text = seq(Lit(f'{name}","args":'), lower_object(args, bounds, pointer, given), Lit("}"))
-        call = CallText(text, least_bytes(text), most_bytes(text))
+        call = CallText(text, text.least, text.most)
         if not found or call.most < found[-1].most:
             found.append(call)
     return ToolTexts(tuple(found), n_keys)

@@ -76,8 +76,7 @@ class Completions:
         """(lane, bits, used) after each admissible call."""
         lanes = self._machine.lanes
         return [
-            (i, bits & ~lanes[i].clears | lanes[i].sets, used | lanes[i].uses)
-            for i in self._machine.allowed(bits)
+            (i, lanes[i].apply(bits), used | lanes[i].uses) for i in self._machine.allowed(bits)
         ]
 
     def _unused(self, bits: int, used: int) -> int:

@@ -3,7 +3,7 @@
 BBError
 └── DomainError
     ├── SchemaError        a plan schema is not of its shape, or contradicts itself
-    ├── ExpressionFault    a precondition, effect, invariant or guard does not parse
+    ├── ConditionError     a precondition, effect, invariant or guard does not parse
     ├── LowerError         a JSON Schema says something the grammar cannot keep
     ├── OpenApiError       an OpenAPI document cannot be imported
     ├── PlanGrammarError   a text is not a sentence of the plan grammar
@@ -23,7 +23,7 @@ class SchemaError(DomainError):
     """A plan schema is not of its shape, or contradicts itself."""
 
 
-class ExpressionFault(DomainError):
+class ConditionError(DomainError):
     """A precondition, effect, invariant or guard does not parse, or names something unknown."""
 
 
@@ -39,7 +39,7 @@ class PlanGrammarError(DomainError):
     """A text is not a sentence of the plan grammar."""
 
 
-class Inadmissible(DomainError):
+class Inadmissible(DomainError):  # noqa: N818  what happened, not that it went wrong
     """A step may not be taken in the given plan state.
 
     Attributes:

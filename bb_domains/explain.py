@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from bb_domains.fluents import SELF, Atom
 
 if TYPE_CHECKING:
-    from bb_domains.compiler import PlanMachine, PlanState
+    from bb_domains.compiler import PlanMachine
+    from bb_domains.states import PlanState
 
 MOST_REPAIR_STEPS = 3
 MOST_REPAIR_STATES = 500
@@ -39,13 +40,12 @@ def _rule(machine: PlanMachine, state: PlanState, lane: int, shown: dict[str, st
         return bool(state.bits >> machine.layout.bit(atom, taken.slots) & 1)
 
     facts = [
-        f"{atom.fluent}{'(' + ', '.join(shown[p] for p in atom.params) + ')' if atom.params else ''}"
-        f" is {'true' if holds(atom) else 'false'}"
+        f"{Atom(atom.fluent, tuple(shown[p] for p in atom.params))} is {str(holds(atom)).lower()}"
         for atom in compiled.pre_atoms
     ]
     if not machine.pre_holds(state.bits, lane):
         return f"{taken.tool} needs {compiled.tool.pre}, but {', '.join(facts) or 'it is false'}"
-    broken = machine.violated_after(state.bits, lane)
+    broken = machine.violated(taken.apply(state.bits))
     return f"after {taken.tool} the invariant {broken} would be violated"
 
 
@@ -62,7 +62,7 @@ def _repair(machine: PlanMachine, state: PlanState, lane: int) -> list[int] | No
             continue
         for i in allowed:
             step = machine.lanes[i]
-            after = bits & ~step.clears | step.sets
+            after = step.apply(bits)
             # Binding a further object would need a key that nobody named.
             if after not in seen and SELF not in step.slots:
                 seen.add(after)

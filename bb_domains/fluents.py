@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bb_domains.errors import ExpressionFault
+from bb_domains.errors import ConditionError
 from bem_kernel.errors import ExpressionError
 from bem_kernel.expression import atoms
 
@@ -48,12 +48,12 @@ def expression_atoms(text: str, vocabulary: Vocabulary, where: str) -> tuple[Ato
     """Return the atoms of an expression in order of first appearance.
 
     Raises:
-        ExpressionFault: the text does not parse, or an atom does not fit the vocabulary.
+        ConditionError: the text does not parse, or an atom does not fit the vocabulary.
     """
     try:
         names = atoms(text)
     except ExpressionError as error:
-        raise ExpressionFault(f"{error.what} ({error.where})", where=where, fix=error.fix) from None
+        raise ConditionError(f"{error.what} ({error.where})", where=where, fix=error.fix) from None
     return tuple(_atom(name, vocabulary, where) for name in names)
 
 
@@ -61,13 +61,13 @@ def parse_effect(text: str, vocabulary: Vocabulary, where: str) -> Effect:
     """Read `fluent(param)` or `!fluent(param)`.
 
     Raises:
-        ExpressionFault: anything else.
+        ConditionError: anything else.
     """
     body = text.strip()
     value = not body.startswith("!")
     found = expression_atoms(body.lstrip("!"), vocabulary, where)
     if len(found) != 1 or str(found[0]) != "".join(body.lstrip("!").split()):
-        raise ExpressionFault(
+        raise ConditionError(
             f"{text!r} is no effect", where=where, fix="write one fluent, or ! and one fluent"
         )
     return Effect(found[0], value)
@@ -79,15 +79,15 @@ def _atom(name: str, vocabulary: Vocabulary, where: str) -> Atom:
     types = vocabulary.fluents.get(fluent)
     if types is None:
         known = ", ".join(vocabulary.fluents) or "none"
-        raise ExpressionFault(f"no fluent {fluent!r}", where=where, fix=f"declared are {known}")
+        raise ConditionError(f"no fluent {fluent!r}", where=where, fix=f"declared are {known}")
     for param in params:
         if param not in vocabulary.params:
             known = ", ".join(vocabulary.params) or "none"
-            raise ExpressionFault(
+            raise ConditionError(
                 f"{name!r} speaks of {param!r}", where=where, fix=f"known objects are {known}"
             )
     if tuple(vocabulary.params[param] for param in params) != types:
-        raise ExpressionFault(
+        raise ConditionError(
             f"{name!r} does not fit fluent {fluent!r}",
             where=where,
             fix=f"it takes ({', '.join(types)})",

@@ -13,24 +13,31 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from bb_domains.calls import PLAN_CLOSE, CallText, all_texts, reference, step_open
+from bb_domains.calls import PLAN_CLOSE, PLAN_OPEN, CallText, all_texts, reference, step_open
 from bb_domains.errors import DomainError, PlanGrammarError
-from bb_domains.rules import Alt, Lit, Opt, Rule, Rx, Seq, Slot
+from bb_domains.rules import Alt, Lit, Opt, Rule, Rx, Seq, Slot, has_slot
 
 if TYPE_CHECKING:
-    from lark import Tree
+    from lark import Lark, Token, Tree
 
-    from bb_domains.compiler import Lane, PlanMachine, PlanState
+    from bb_domains.compiler import PlanMachine
+    from bb_domains.lanes import Lane
     from bb_domains.schema import PlanSchema
+    from bb_domains.states import PlanState
+
+
+_INLINE_CHARACTERS = 60
+"""Longer expressions of parts are written once, as rules of their own."""
 
 
 class Writer:
-    """Writes rules as Lark expressions and keeps the terminals they mention."""
+    """Writes rules as Lark and keeps the terminals and shared rules they mention."""
 
     def __init__(self) -> None:
         self._names: dict[tuple[str, frozenset[str]], str] = {}
         self._taken: dict[str, int] = {}
         self._lines: list[str] = []
+        self._parts: dict[Rule, str] = {}
 
     def expression(self, rule: Rule, slots: Mapping[str, str] | None = None) -> str:
         """The Lark expression of a rule.
@@ -46,17 +53,29 @@ class Writer:
                 return self.terminal(rule)
             case Slot(arg, general):
                 given = (slots or {}).get(arg)
-                return given if given is not None else self.expression(general)
+                return given if given is not None else self._part(general)
             case Seq(items):
-                return " ".join(self._inner(item, slots) for item in items)
+                return " ".join(self._part(item, slots) for item in items)
             case Alt(items):
-                return " | ".join(self.expression(item, slots) for item in items)
+                return " | ".join(self._part(item, slots) for item in items)
             case Opt(item):
-                return f"({self.expression(item, slots)})?"
+                return f"({self._part(item, slots)})?"
 
-    def _inner(self, rule: Rule, slots: Mapping[str, str] | None) -> str:
-        text = self.expression(rule, slots)
-        return f"({text})" if isinstance(rule, Alt) else text
+    def _part(self, rule: Rule, slots: Mapping[str, str] | None = None) -> str:
+        """The expression of a part of a rule: inline, or the name of a rule of its own."""
+        if not isinstance(rule, Seq | Alt | Opt) or (slots is not None and has_slot(rule)):
+            text = self.expression(rule, slots)
+            return f"({text})" if isinstance(rule, Alt) else text
+        found = self._parts.get(rule)
+        if found is None:
+            text = self.expression(rule)
+            if len(text) > _INLINE_CHARACTERS:
+                found = f"part_{len(self._parts)}"
+                self._lines.append(f"{found}: {text}")
+            else:
+                found = f"({text})" if isinstance(rule, Alt) else text
+            self._parts[rule] = found
+        return found
 
     def terminal(self, rule: Rx, without: Iterable[str] = ()) -> str:
         """Name of the terminal of a regular expression, less some texts."""
@@ -89,15 +108,25 @@ def plan_grammar(schema: PlanSchema) -> str:
     """
     writer = Writer()
     texts = all_texts(schema)
-    rules = [
-        f"call_{name}: {writer.expression(found.levels[0].rule)}" for name, found in texts.items()
-    ]
-    calls = " | ".join(f"call_{name}" for name in texts)
+    names = _rule_names(texts)
+    rules = [f"{names[t]}: {writer.expression(texts[t].levels[0].rule)}" for t in texts]
+    calls = " | ".join(names.values())
     chain = [_chain_rule(schema, i) for i in range(schema.limits.max_steps)]
     start = "start: step_0"
     if schema.graph.min_steps == 0:
-        start += f" | {json.dumps(_empty_plan())}"
+        start += f" | {json.dumps(PLAN_OPEN + PLAN_CLOSE)}"
     return writer.text([start, *chain, f"call: {calls}", *rules])
+
+
+def _rule_names(tools: Iterable[str]) -> dict[str, str]:
+    """A rule name per tool: Lark's rules are in lower case, and `getPet` is not `getpet`."""
+    names: dict[str, str] = {}
+    for tool in tools:
+        name = f"call_{tool.lower()}"
+        while name in names.values():
+            name += "_"
+        names[tool] = name
+    return names
 
 
 def _chain_rule(schema: PlanSchema, i: int) -> str:
@@ -110,13 +139,7 @@ def _chain_rule(schema: PlanSchema, i: int) -> str:
     return f"step_{i}: {json.dumps(step_open(i))} call ({' | '.join(tails)})"
 
 
-def _empty_plan() -> str:
-    from bb_domains.calls import PLAN_OPEN
-
-    return PLAN_OPEN + PLAN_CLOSE
-
-
-def parse_with_lark(grammar: str, text: str) -> Tree[object]:
+def parse_with_lark(grammar: str, text: str) -> Tree[Token]:
     """Parse a whole text with the static grammar (LALR, contextual lexer).
 
     Raises:
@@ -126,20 +149,19 @@ def parse_with_lark(grammar: str, text: str) -> Tree[object]:
     from lark.exceptions import UnexpectedInput
 
     try:
-        tree: Tree[object] = _lark(grammar).parse(text)
+        return _lark(grammar).parse(text)
     except UnexpectedInput as error:
-        column = error.column if isinstance(error.column, int) and error.column > 0 else len(text) + 1
+        column = error.column if error.column > 0 else len(text) + 1
         found = text[column - 1 : column + 19]
         raise PlanGrammarError(
             f"unexpected {found!r}" if found else "the text ends too early",
             where=f"plan text: column {column}",
             fix=f"the text before it is {text[max(0, column - 31) : column - 1]!r}",
         ) from None
-    return tree
 
 
 @lru_cache(maxsize=16)
-def _lark(grammar: str) -> object:
+def _lark(grammar: str) -> Lark:
     from lark import Lark
     from lark.exceptions import LarkError
 
@@ -176,34 +198,29 @@ def step_grammar(
     """
     opening, ending = step_open(state.n_steps).encode(), PLAN_CLOSE.encode()
     if state.n_steps == 0:
-        ending = _empty_plan().encode()
+        ending = (PLAN_OPEN + PLAN_CLOSE).encode()
     writer = Writer()
     rules: list[str] = []
     starts: list[str] = []
-    if machine.can_end(state) and ending.startswith(emitted) and _fits(ending, emitted, remaining_bytes):
+    ends = machine.can_end(state) and ending.startswith(emitted)
+    if ends and len(ending) - len(emitted) <= remaining_bytes:
         starts.append(_literal(ending[len(emitted) :]))
     if opening.startswith(emitted):
         left = remaining_bytes - (len(opening) - len(emitted))
         calls = _call_rules(machine, state, left, writer)
         if calls:
             rules = calls
-            starts.append(f"{_literal(opening[len(emitted):])} next".strip())
+            starts.append(f"{_literal(opening[len(emitted) :])} next".strip())
     if not starts:
         raise _nothing_fits(machine, state, remaining_bytes, emitted)
     return writer.text([f"start: {' | '.join(starts)}", *rules])
-
-
-def _fits(text: bytes, emitted: bytes, remaining_bytes: int) -> bool:
-    return len(text) - len(emitted) <= remaining_bytes
 
 
 def _literal(text: bytes) -> str:
     return json.dumps(text.decode("ascii")) if text else ""
 
 
-def _call_rules(
-    machine: PlanMachine, state: PlanState, budget: int, writer: Writer
-) -> list[str]:
+def _call_rules(machine: PlanMachine, state: PlanState, budget: int, writer: Writer) -> list[str]:
     """Rules `next` and what it needs; empty if no call fits. `budget` counts from the tool name."""
     groups: dict[tuple[bool, bool], list[str]] = {}
     if state.n_steps < machine.schema.limits.max_steps:
@@ -217,7 +234,7 @@ def _call_rules(
     rules: list[str] = []
     tops: list[str] = []
     for (ends, goes_on), calls in groups.items():
-        name = f"call_{'end' if ends else ''}{'_' if ends and goes_on else ''}{'more' if goes_on else ''}"
+        name = "call_end_or_next" if ends and goes_on else "call_end" if ends else "call_next"
         tails = [json.dumps(PLAN_CLOSE)] if ends else []
         tails += [json.dumps(step_open(state.n_steps + 1))] if goes_on else []
         tops.append(f"{name} ({' | '.join(tails)})")
@@ -285,7 +302,8 @@ def _new_key(general: Rule, taken: set[str], writer: Writer) -> str:
         case Rx():
             return writer.terminal(general, without=taken)
         case Alt(items):
-            left = [_new_key(item, taken, writer) for item in items if item not in map(Lit, taken)]
+            gone: set[Rule] = {Lit(text) for text in taken}
+            left = [_new_key(item, taken, writer) for item in items if item not in gone]
             return f"({' | '.join(left)})"
         case Lit(text):
             return json.dumps(text)
@@ -298,10 +316,10 @@ def _nothing_fits(
     where = f"plan state after {state.n_steps} steps"
     need = machine.completion(state)
     if need is None:
-        return DomainError("is a dead end", where=where, fix="take another way; the mask never goes here")
+        return DomainError("is a dead end", where=where, fix="take another way")
     if need[1] - len(emitted) > remaining_bytes:
         return DomainError(
-            f"the shortest legal end takes {need[1] - len(emitted)} bytes, {remaining_bytes} are left",
+            f"a legal end takes {need[1] - len(emitted)} bytes, {remaining_bytes} are left",
             where=where,
             fix="give a larger budget (a token is at least one byte)",
         )

@@ -1,8 +1,7 @@
 """Which state bit is which fluent of which handle slot.
 
-    bit 0 ..                fluents in declared order; f(o, c) of slots i, j is base + i*slots(c) + j
-    then                    bound(o) of every object slot: a step has bound a handle there
-    last                    BAD
+First the fluents in declared order, f(o, c) of slots i, j at base + i*slots(c) + j; then bound(o)
+of every object slot, which says that a step has bound a handle there; last BAD.
 """
 
 from __future__ import annotations

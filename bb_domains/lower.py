@@ -3,29 +3,26 @@
 Every text of a lowered rule parses, validates against the schema it came from, and is what
 `json.dumps(value, separators=(",", ":"), ensure_ascii=True)` writes for its value. The converse
 holds within the profile: strings are printable ASCII and bounded (`strings`), numbers have at most
-two decimals and a bounded range (`ranges`), objects have their declared properties in declared
+two decimals and a bounded range (`numerals`), objects have their declared properties in declared
 order and no others, arrays are bounded.
 
 What a schema says beyond that is refused by name with its JSON pointer. Dropped are only the
 annotations listed in `merge.ANNOTATIONS`, the formats in `strings.PLAIN_FORMATS` and
-`_NUMBER_FORMATS`, and `additionalProperties`, since no additional property is ever written.
+`numerals.NUMBER_FORMATS`, and `additionalProperties`, since no additional property is ever written.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from bb_core.plan import references
+from bb_domains.bounds import Bounds
 from bb_domains.errors import LowerError
 from bb_domains.merge import is_annotation, merge, merge_all
-from bb_domains.ranges import hundredths_pattern, integer_pattern
-from bb_domains.rules import Lit, Opt, Rule, Rx, alt, seq
-from bb_domains.schema import Limits
+from bb_domains.numerals import integer_rule, number_rule, value_text
+from bb_domains.rules import Lit, Opt, Rule, alt, seq
 from bb_domains.strings import FORMATS, LEAST_EMAIL, PLAIN_FORMATS, email_terminal, string_terminal
 from bb_domains.validate import is_valid
 
@@ -42,34 +39,7 @@ _KEYWORDS: dict[str, frozenset[str]] = {
 _KEYWORDS["integer"] = _KEYWORDS["number"]
 _LOGIC = frozenset({"type", "enum", "const", "anyOf", "oneOf", "allOf"})
 _KNOWN = _LOGIC.union(*_KEYWORDS.values())
-_NUMBER_FORMATS = {"int32": 2**31, "int64": 2**63, "float": None, "double": None, "decimal": None}
-_MOST_LISTED = 1000
 _MOST_LENGTH = 512
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """How long texts may get where the schema itself leaves it open; see `schema.Limits`."""
-
-    max_string: int
-    max_items: int
-    max_digits: int
-    optional: bool = True
-
-
-def levels(limits: Limits) -> tuple[Bounds, ...]:
-    """Bounds from the declared limits down to the shortest texts there are.
-
-    When the rest of a budget is too small for a tool's longest text, the mask offers it with the
-    next level instead of hiding it.
-    """
-    text, items, digits = limits.max_string, limits.max_items, limits.max_digits
-    return (
-        Bounds(text, items, digits),
-        Bounds(max(1, text // 2), items // 2, digits),
-        Bounds(max(1, text // 4), items // 4, min(digits, 4)),
-        Bounds(1, 0, 1, optional=False),
-    )
 
 
 def lower(schema: Any, bounds: Bounds, pointer: str = "") -> Rule:
@@ -101,12 +71,7 @@ def lower(schema: Any, bounds: Bounds, pointer: str = "") -> Rule:
     kind = _kind(flat, pointer)
     if isinstance(kind, list):
         return alt(*(lower(_only(flat, one), bounds, pointer) for one in kind))
-    return _LOWER[kind](_only(flat, kind), bounds, pointer)
-
-
-def value_text(value: Any) -> str:
-    """Return the one text of a JSON value in a plan."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _LOWERINGS[kind](_only(flat, kind), bounds, pointer)
 
 
 def _kind(schema: Mapping[str, Any], pointer: str) -> str | list[str]:
@@ -152,9 +117,7 @@ def _literals(schema: Mapping[str, Any], pointer: str) -> Rule:
     return alt(*(Lit(t) for t in sorted(map(value_text, values), key=len, reverse=True)))
 
 
-def _alternatives(
-    schema: Mapping[str, Any], keyword: str, bounds: Bounds, pointer: str
-) -> Rule:
+def _alternatives(schema: Mapping[str, Any], keyword: str, bounds: Bounds, pointer: str) -> Rule:
     rest = {k: v for k, v in schema.items() if k != keyword}
     parts = [
         merge(rest, merge_all(part, f"{pointer}/{keyword}/{i}"), f"{pointer}/{keyword}/{i}")
@@ -190,9 +153,7 @@ def _disjoint(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
         and name in first.get("properties", {})
         and name in second.get("properties", {})
     ]
-    return any(
-        _disjoint(first["properties"][name], second["properties"][name]) for name in shared
-    )
+    return any(_disjoint(first["properties"][name], second["properties"][name]) for name in shared)
 
 
 def _listed(schema: Mapping[str, Any]) -> Sequence[Any] | None:
@@ -290,127 +251,12 @@ def _string(schema: Mapping[str, Any], bounds: Bounds, pointer: str) -> Rule:
     )
 
 
-def _integer(schema: Mapping[str, Any], bounds: Bounds, pointer: str) -> Rule:
-    low, high = _range(schema, bounds, 1, pointer)
-    stride = schema.get("multipleOf", 1)
-    if stride != int(stride) or stride < 1:
-        raise LowerError(
-            f"multipleOf {stride} of an integer is not supported",
-            where=f"{pointer}/multipleOf",
-            fix="use a whole number",
-        )
-    if stride == 1:
-        pattern = integer_pattern(low, high)
-        return Rx("INT", pattern, *_lengths(low, high, 1), count=high - low + 1)
-    return _listed_numbers(low, high, int(stride), 1, f"{pointer}/multipleOf")
-
-
-def _number(schema: Mapping[str, Any], bounds: Bounds, pointer: str) -> Rule:
-    stride = Decimal(str(schema.get("multipleOf", 0.01))) * 100
-    if stride != int(stride) or stride < 1:
-        raise LowerError(
-            f"multipleOf {schema['multipleOf']} is not supported",
-            where=f"{pointer}/multipleOf",
-            fix="use a multiple of 0.01",
-        )
-    low, high = _range(schema, bounds, 100, pointer)
-    if stride == 1:
-        pattern = hundredths_pattern(low, high)
-        return Rx("NUMBER", pattern, *_lengths(low, high, 100), count=high - low + 1)
-    if stride == 100:
-        first, last = -(-low // 100), high // 100
-        if first <= last:
-            pattern = integer_pattern(first, last)
-            return Rx("INT", pattern, *_lengths(first, last, 1), count=last - first + 1)
-    return _listed_numbers(low, high, int(stride), 100, f"{pointer}/multipleOf")
-
-
-def _range(
-    schema: Mapping[str, Any], bounds: Bounds, scale: int, pointer: str
-) -> tuple[int, int]:
-    """The smallest and largest value times `scale`, both included."""
-    form = schema.get("format")
-    if form is not None and form not in _NUMBER_FORMATS:
-        raise LowerError(
-            f"format {form!r} is not supported",
-            where=f"{pointer}/format",
-            fix=f"use {', '.join(_NUMBER_FORMATS)} or drop it in the overlay",
-        )
-    size = _NUMBER_FORMATS.get(form or "") or math.inf
-    widest = Decimal(10**bounds.max_digits - 1)
-    floor = _limit(schema, "minimum", "exclusiveMinimum", scale)
-    ceiling = _limit(schema, "maximum", "exclusiveMaximum", scale)
-    low, high = floor, ceiling
-    if low is None:
-        low = int(min(-widest, -widest if high is None else Decimal(high) / scale) * scale)
-    if high is None:
-        high = int(max(widest, Decimal(low) / scale) * scale)
-    if size is not math.inf:
-        low, high = max(low, -int(size) * scale), min(high, (int(size) - 1) * scale)
-    if low > high:
-        raise LowerError("allows no number", where=pointer or "/", fix="mend minimum and maximum")
-    if max(abs(low), abs(high)) >= scale * 10**15:
-        raise LowerError(
-            "allows numbers of more than 15 digits", where=pointer or "/", fix="narrow the range"
-        )
-    return low, high
-
-
-def _limit(schema: Mapping[str, Any], closed: str, opened: str, scale: int) -> int | None:
-    """One end of a range times `scale`, rounded into the range; None if the schema has none."""
-    lower_end = closed == "minimum"
-    found: list[int] = []
-    for keyword in (closed, opened):
-        if keyword in schema:
-            exact = Decimal(str(schema[keyword])) * scale
-            whole = int(exact.to_integral_value("ROUND_CEILING" if lower_end else "ROUND_FLOOR"))
-            if keyword == opened and whole == exact:
-                whole += 1 if lower_end else -1
-            found.append(whole)
-    if not found:
-        return None
-    return max(found) if lower_end else min(found)
-
-
-def _lengths(low: int, high: int, scale: int) -> tuple[int, int]:
-    """Fewest and most bytes of the numbers low/scale .. high/scale."""
-    decimals = 3 if scale == 100 and high != low else 0
-    ends = [len(hundredths_text(n) if scale == 100 else str(n)) for n in (low, high)]
-    if low <= 0 <= high:
-        least = 1
-    else:
-        near = min(abs(low), abs(high))
-        least = len(str(near // scale)) + (1 if high < 0 else 0)
-    whole = max(len(str(abs(low) // scale)) + (low < 0), len(str(abs(high) // scale)))
-    return least, max(*ends, whole + decimals)
-
-
-def hundredths_text(value: int) -> str:
-    """The one text of `value` / 100: `40`, `25.5`, `25.05`."""
-    whole, rest = divmod(abs(value), 100)
-    fraction = "" if rest == 0 else f".{rest // 10}" if rest % 10 == 0 else f".{rest:02d}"
-    return f"{'-' if value < 0 else ''}{whole}{fraction}"
-
-
-def _listed_numbers(low: int, high: int, stride: int, scale: int, pointer: str) -> Rule:
-    first, last = -(-low // stride), high // stride
-    if first > last or last - first >= _MOST_LISTED:
-        raise LowerError(
-            f"allows {max(0, last - first + 1)} numbers",
-            where=pointer,
-            fix=f"narrow minimum and maximum until there are 1 to {_MOST_LISTED}",
-        )
-    numbers = [n * stride for n in range(first, last + 1)]
-    texts = [hundredths_text(n) if scale == 100 else str(n) for n in numbers]
-    return alt(*(Lit(t) for t in sorted(texts, key=len, reverse=True)))
-
-
-_LOWER = {
+_LOWERINGS: dict[str, Callable[[Mapping[str, Any], Bounds, str], Rule]] = {
     "object": lower_object,
     "array": _array,
     "string": _string,
-    "integer": _integer,
-    "number": _number,
+    "integer": integer_rule,
+    "number": number_rule,
     "boolean": lambda schema, bounds, pointer: alt(Lit("true"), Lit("false")),
     "null": lambda schema, bounds, pointer: Lit("null"),
 }

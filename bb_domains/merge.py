@@ -8,8 +8,23 @@ from typing import Any
 from bb_domains.errors import LowerError
 
 ANNOTATIONS = frozenset(
-    "description title default example examples deprecated externalDocs xml discriminator readOnly "
-    "writeOnly contentMediaType contentEncoding $comment $schema".split()
+    {
+        "title",
+        "description",
+        "default",
+        "example",
+        "examples",
+        "deprecated",
+        "externalDocs",
+        "xml",
+        "discriminator",
+        "readOnly",
+        "writeOnly",
+        "contentMediaType",
+        "contentEncoding",
+        "$comment",
+        "$schema",
+    }
 )
 """Keywords that say nothing about which values are valid; they are dropped. So is every `x-…`."""
 
@@ -110,7 +125,8 @@ def _check_closed(first: Mapping[str, Any], second: Mapping[str, Any], pointer: 
     """Refuse to merge an object closed by `additionalProperties: false` with one that has more."""
     for closed, other in ((first, second), (second, first)):
         if closed.get("additionalProperties", True) is False:
-            extra = [n for n in other.get("properties", {}) if n not in closed.get("properties", {})]
+            declared = closed.get("properties", {})
+            extra = [name for name in other.get("properties", {}) if name not in declared]
             if extra:
                 raise LowerError(
                     f"property {extra[0]!r} is forbidden by additionalProperties of the other part",

@@ -9,8 +9,8 @@ handle, or a key), and where the static grammar puts the general form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -19,15 +19,25 @@ class Lit:
 
     text: str
 
+    @property
+    def least(self) -> int:
+        """Bytes of the shortest text."""
+        return len(self.text)
+
+    @property
+    def most(self) -> int:
+        """Bytes of the longest text."""
+        return len(self.text)
+
 
 @dataclass(frozen=True)
 class Rx:
     """A terminal: texts that match `pattern` as a whole.
 
-    Patterns are in what Python's `re`, Rust's `regex` and llguidance's derivative engine read
-    alike: no anchors, no lookaround, no classes by name. Alternatives of which one is a prefix of
-    another stand longest first, because Python takes the first alternative that matches and Rust's
-    engines here take the longest.
+    Patterns are in what Python's `re` and llguidance's regular expressions read alike: no anchors,
+    no lookaround, no classes by name. Alternatives of which one is a prefix of another stand
+    longest first, because Python takes the first alternative that matches and llguidance the
+    longest.
 
     Attributes:
         name: stem of the terminal's name in the written grammar.
@@ -45,10 +55,24 @@ class Rx:
 
 @dataclass(frozen=True)
 class Slot:
-    """A place for one text of `general` that a step grammar may narrow, named after its argument."""
+    """A place, named after its argument, for a text of `general` that a step grammar narrows."""
 
     arg: str
     general: Rx | Alt | Lit
+
+    @property
+    def least(self) -> int:
+        """Bytes of the shortest text."""
+        return self.general.least
+
+    @property
+    def most(self) -> int:
+        """Bytes of the longest text."""
+        return self.general.most
+
+
+# Rules share sub-rules, so sizes and hashes are computed once per node: walking the tree at every
+# question took minutes for an array of objects with eight optional properties.
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,19 @@ class Seq:
     """One after the other."""
 
     items: tuple[Rule, ...]
+    least: int = field(init=False, compare=False, repr=False)
+    most: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "least", sum(item.least for item in self.items))
+        object.__setattr__(self, "most", sum(item.most for item in self.items))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(("seq", self.items))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True)
@@ -63,6 +100,19 @@ class Alt:
     """One of these; at least one."""
 
     items: tuple[Rule, ...]
+    least: int = field(init=False, compare=False, repr=False)
+    most: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "least", min(item.least for item in self.items))
+        object.__setattr__(self, "most", max(item.most for item in self.items))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(("alt", self.items))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 @dataclass(frozen=True)
@@ -70,6 +120,18 @@ class Opt:
     """This or nothing."""
 
     item: Rule
+    least: int = field(init=False, default=0, compare=False, repr=False)
+    most: int = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "most", self.item.most)
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(("opt", self.item))
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Rule = Lit | Rx | Slot | Seq | Alt | Opt
@@ -97,40 +159,6 @@ def alt(*items: Rule) -> Rule:
     return next(iter(flat)) if len(flat) == 1 else Alt(tuple(flat))
 
 
-def least_bytes(rule: Rule) -> int:
-    """Bytes of the shortest text."""
-    match rule:
-        case Lit(text):
-            return len(text)
-        case Rx():
-            return rule.least
-        case Slot():
-            return least_bytes(rule.general)
-        case Seq(items):
-            return sum(map(least_bytes, items))
-        case Alt(items):
-            return min(map(least_bytes, items))
-        case Opt():
-            return 0
-
-
-def most_bytes(rule: Rule) -> int:
-    """Bytes of the longest text."""
-    match rule:
-        case Lit(text):
-            return len(text)
-        case Rx():
-            return rule.most
-        case Slot():
-            return most_bytes(rule.general)
-        case Seq(items):
-            return sum(map(most_bytes, items))
-        case Alt(items):
-            return max(map(most_bytes, items))
-        case Opt(item):
-            return most_bytes(item)
-
-
 def count_texts(rule: Rule) -> int | None:
     """Number of texts of a literal, terminal or alternative of those; None if unknown."""
     match rule:
@@ -145,15 +173,12 @@ def count_texts(rule: Rule) -> int | None:
             return None
 
 
-def terminals(rule: Rule) -> Iterator[Rx]:
-    """Every terminal in a rule, in order, with repetitions."""
+def has_slot(rule: Rule) -> bool:
+    """Whether a rule is a slot or has one among its parts; slots stand in objects' members only."""
     match rule:
-        case Rx():
-            yield rule
         case Slot():
-            yield from terminals(rule.general)
+            return True
         case Seq(items) | Alt(items):
-            for item in items:
-                yield from terminals(item)
-        case Opt(item):
-            yield from terminals(item)
+            return any(isinstance(item, Slot | Seq) and has_slot(item) for item in items)
+        case _:
+            return False

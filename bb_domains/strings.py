@@ -1,6 +1,6 @@
-"""Terminals of JSON strings: plain text of a bounded length, and the formats we can keep.
+r"""Terminals of JSON strings: plain text of a bounded length, and the formats we can keep.
 
-Free strings are printable ASCII with the escapes `\\"` and `\\\\` only, so each value has exactly
+Free strings are printable ASCII with the escapes `\"` and `\\` only, so each value has exactly
 one text; their first character is not `$`, which belongs to references.
 """
 

@@ -10,11 +10,13 @@ import datetime
 import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import jsonschema
+from jsonschema.exceptions import best_match
 from jsonschema.validators import extend
+
+from bb_domains.errors import LowerError
 
 _EMAIL = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -30,25 +32,18 @@ def _multiple_of(
         yield jsonschema.ValidationError(f"{instance!r} is not a multiple of {divisor}")
 
 
-_formats = jsonschema.FormatChecker(formats=())
-
-
-@_formats.checks("email")
 def _is_email(value: object) -> bool:
     return not isinstance(value, str) or _EMAIL.fullmatch(value) is not None
 
 
-@_formats.checks("uuid")
 def _is_uuid(value: object) -> bool:
     return not isinstance(value, str) or _UUID.fullmatch(value) is not None
 
 
-@_formats.checks("date", raises=ValueError)
 def _is_date(value: object) -> bool:
     return not isinstance(value, str) or bool(datetime.date.fromisoformat(value))
 
 
-@_formats.checks("date-time", raises=ValueError)
 def _is_date_time(value: object) -> bool:
     if not isinstance(value, str):
         return True
@@ -57,12 +52,25 @@ def _is_date_time(value: object) -> bool:
     return bool(datetime.datetime.fromisoformat(value.upper()))
 
 
+def _format_checker() -> jsonschema.FormatChecker:
+    checker = jsonschema.FormatChecker(formats=())
+    checker.checks("email")(_is_email)
+    checker.checks("uuid")(_is_uuid)
+    checker.checks("date", raises=ValueError)(_is_date)
+    checker.checks("date-time", raises=ValueError)(_is_date_time)
+    return checker
+
+
+_FORMATS = _format_checker()
+
+_META = jsonschema.Draft202012Validator.META_SCHEMA
+
 _Validator = extend(jsonschema.Draft202012Validator, {"multipleOf": _multiple_of})
 
 
 def validator(schema: Mapping[str, Any]) -> Any:
     """Return a jsonschema validator (`iter_errors`, `is_valid`) for a JSON Schema 2020-12."""
-    return _Validator(schema, format_checker=_formats)
+    return _Validator(schema, format_checker=_FORMATS)
 
 
 def is_valid(value: Any, schema: Mapping[str, Any]) -> bool:
@@ -70,7 +78,13 @@ def is_valid(value: Any, schema: Mapping[str, Any]) -> bool:
     return bool(validator(schema).is_valid(value))
 
 
-@lru_cache(maxsize=1)
-def known_formats() -> frozenset[str]:
-    """Formats that `validator` asserts."""
-    return frozenset(_formats.checkers)
+def check_schema(schema: Mapping[str, Any], pointer: str) -> None:
+    """Refuse what is no JSON Schema at all, such as `minimum: "3"`.
+
+    Raises:
+        LowerError: names the JSON pointer within the schema.
+    """
+    found = best_match(jsonschema.Draft202012Validator(_META).iter_errors(schema))
+    if found is not None:
+        where = "/".join([pointer, *map(str, found.absolute_path)])
+        raise LowerError(f"is no JSON Schema: {found.message}", where=where, fix="mend it")
