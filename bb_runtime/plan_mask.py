@@ -37,7 +37,9 @@ from bb_runtime.masks import (
 )
 from bb_runtime.rows import RowTracker
 
-_CACHE_SIZE = 4096
+# A compiled grammar takes about 0.1 MB, its text 2 kB.
+_KEPT_MATCHERS = 512
+_KEPT_TEXTS = 8192
 _V = TypeVar("_V")
 
 
@@ -74,8 +76,8 @@ class PlanLanguage:
         self.token_bytes = [
             self.ll_tokenizer.decode_bytes([token]) for token in range(self.ll_tokenizer.vocab_size)
         ]
-        self._by_state = _Cache(_CACHE_SIZE)
-        self._by_text = _Cache(_CACHE_SIZE)
+        self._texts = _Cache(_KEPT_TEXTS)
+        self._matchers = _Cache(_KEPT_MATCHERS)
         self._check_budget()
 
     def _check_budget(self) -> None:
@@ -95,13 +97,12 @@ class PlanLanguage:
     def matcher(self, state: PlanState, left_bytes: int, emitted: bytes) -> LLMatcher:
         """A fresh matcher of the text up to the next choice of a tool."""
         key = (state, left_bytes, emitted)
-        return self._by_state.get(key, lambda: self._compile(*key)).deep_copy()
+        text = self._texts.get(key, lambda: step_grammar(self.domain.machine, *key))
+        return self._matchers.get(text, lambda: self._compile(text)).deep_copy()
 
-    def _compile(self, state: PlanState, left_bytes: int, emitted: bytes) -> LLMatcher:
-        text = step_grammar(self.domain.machine, state, left_bytes, emitted)
+    def _compile(self, text: str) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(text)
-        make = lambda: compile_matcher(self.ll_tokenizer, grammar, "step grammar")  # noqa: E731
-        return self._by_text.get(text, make)
+        return compile_matcher(self.ll_tokenizer, grammar, "step grammar")
 
     def start(self) -> PlanRow:
         """The state of a row that has written nothing yet."""
