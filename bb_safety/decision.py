@@ -26,6 +26,8 @@ class Evidence:
     Attributes:
         n: paired requests up to the deciding look, over all sets of this submission.
         n_measured: paired requests measured.
+        epsilon: the margin.
+        delta_j: the level spent by this submission; promotion needs an e-value of 1 / delta_j.
         log_e: natural log of the e-value for "not worse by epsilon" at the deciding look.
         log_e_harm: natural log of the e-value for "worse by more than epsilon" there.
         mean_difference: mean of D over the n requests; negative is better than the incumbent.
@@ -34,6 +36,8 @@ class Evidence:
 
     n: int
     n_measured: int
+    epsilon: float
+    delta_j: float
     log_e: float
     log_e_harm: float
     mean_difference: float
@@ -64,9 +68,7 @@ class Decision:
         submission: j, the candidate's place in the sequence of submissions.
         policy: fingerprint of the policy.
         evaluation_set: name of the set this decision used up.
-        epsilon: the margin.
-        delta_j: the level spent by this submission.
-        evidence: the test's figures.
+        evidence: the test's figures, margin and level.
         risks: V_s and components by side, "candidate" and "incumbent".
         battery: the hard checks.
         reasons: why, for people.
@@ -80,8 +82,6 @@ class Decision:
     submission: int
     policy: str
     evaluation_set: str
-    epsilon: float
-    delta_j: float
     evidence: Evidence
     risks: Mapping[str, RiskSummary]
     battery: tuple[Check, ...]

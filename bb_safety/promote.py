@@ -40,7 +40,7 @@ from bb_safety.eprocess import observe, samples_needed, start, upper_bound
 from bb_safety.evidence import BatteryResult, CandidateSpec, PairedRisks
 from bb_safety.policy import GatePolicy
 from bb_safety.risk import weighted_risk
-from bb_safety.usage import Recorded, Submission, UsageStore
+from bb_safety.usage import Recorded, UsageStore
 
 FloatArray = NDArray[np.float64]
 
@@ -100,13 +100,26 @@ def gate(
     submission = usage.claim(
         candidate.revision, incumbent.revision, policy.fingerprint, evidence.evaluation_set
     )
-    checks = battery_checks(candidate, battery, policy)
     differences = np.concatenate([submission.earlier, new - old])
-    decided = _decide(candidate, incumbent, policy, submission, checks, differences)
-    decision = replace(
-        decided,
+    delta_j = policy.delta_for(submission.number)
+    look = sequential_test(differences, policy, delta_j)
+    checks = battery_checks(candidate, battery, policy)
+    failed = [check for check in checks if not check.holds]
+    verdict: Verdict = "reject" if failed else look.verdict
+    decision = Decision(
+        verdict=verdict,
+        candidate=candidate.revision,
+        incumbent=incumbent.revision,
+        submission=submission.number,
+        policy=policy.fingerprint,
         evaluation_set=evidence.evaluation_set.name,
+        evidence=_figures(differences, look, policy, delta_j),
         risks=_summaries(policy, evidence),
+        battery=checks,
+        reasons=_reasons(failed, look, policy, delta_j),
+        next_step=_next_step(
+            verdict, failed, policy, differences=differences[: look.n], delta_j=delta_j
+        ),
     )
     return _record(decision, evidence, _measurement(policy, new, old), ledger, usage)
 
@@ -125,7 +138,7 @@ def recompute(decision: Decision, usage: UsageStore) -> Look:
             fix="see `bb gate status` for those that are",
         )
     differences = usage.differences(decision.submission, until=decision.sequence)
-    return sequential_test(differences, recorded_policy(recorded), decision.delta_j)
+    return sequential_test(differences, recorded_policy(recorded), decision.evidence.delta_j)
 
 
 def recorded_policy(recorded: Recorded) -> GatePolicy:
@@ -197,42 +210,17 @@ def _check_about(
             )
 
 
-def _decide(
-    candidate: CandidateSpec,
-    incumbent: CandidateSpec,
-    policy: GatePolicy,
-    submission: Submission,
-    checks: tuple[Check, ...],
-    differences: FloatArray,
-) -> Decision:
-    """The decision as a pure function of evidence and submission number."""
-    delta_j = policy.delta_for(submission.number)
-    look = sequential_test(differences, policy, delta_j)
-    failed = [check for check in checks if not check.holds]
-    verdict: Verdict = "reject" if failed else look.verdict
+def _figures(differences: FloatArray, look: Look, policy: GatePolicy, delta_j: float) -> Evidence:
     seen = differences[: look.n]
-    evidence = Evidence(
+    return Evidence(
         n=look.n,
         n_measured=len(differences),
+        epsilon=policy.epsilon,
+        delta_j=delta_j,
         log_e=look.log_e,
         log_e_harm=look.log_e_harm,
         mean_difference=float(seen.mean()),
         upper_bound=upper_bound(seen, delta_j, policy.bets.grid()),
-    )
-    return Decision(
-        verdict=verdict,
-        candidate=candidate.revision,
-        incumbent=incumbent.revision,
-        submission=submission.number,
-        policy=policy.fingerprint,
-        evaluation_set="",
-        epsilon=policy.epsilon,
-        delta_j=delta_j,
-        evidence=evidence,
-        risks={},
-        battery=checks,
-        reasons=_reasons(failed, look, policy, delta_j),
-        next_step=_next_step(verdict, failed, look, policy, (seen, delta_j)),
     )
 
 
@@ -259,9 +247,10 @@ def _reasons(
 def _next_step(
     verdict: Verdict,
     failed: list[Check],
-    look: Look,
     policy: GatePolicy,
-    seen: tuple[FloatArray, float],
+    *,
+    differences: FloatArray,
+    delta_j: float,
 ) -> str:
     if verdict == "promote":
         return "nothing to do: the registry switches production if the incumbent is still there"
@@ -269,13 +258,12 @@ def _next_step(
         return f"mend what fails ({', '.join(check.name for check in failed)}) and submit again"
     if verdict == "reject":
         return "train a candidate with lower risk; this one needs a new submission and fresh data"
-    differences, delta_j = seen
     process, _ = observe(start(policy.epsilon, policy.bets.grid()), differences)
-    left = policy.max_samples - look.n
+    left = policy.max_samples - process.n
     needed = samples_needed(process, differences, -math.log(delta_j), left)
     if needed is None:
         return f"a lower risk: at the risk seen, the {left} requests still allowed would not do"
-    needed = max(needed, policy.min_samples - look.n)
+    needed = max(needed, policy.min_samples - process.n)
     return f"about {needed} more fresh requests if the risk stays as seen ({left} are allowed)"
 
 

@@ -45,8 +45,8 @@ def decision_lines(decision: Decision) -> list[str]:
         f"risk     V_s {new.v_s:.4f} / {old.v_s:.4f} (candidate / incumbent): {parts}",
         f"margin   mean difference {evidence.mean_difference:+.4f} over {evidence.n} of "
         f"{evidence.n_measured} requests; its expectation is below {evidence.upper_bound:+.4f} "
-        f"with confidence {1 - decision.delta_j:.4f} however often one looks; "
-        f"allowed below {decision.epsilon:+.4f}",
+        f"with confidence {1 - decision.evidence.delta_j:.4f} however often one looks; "
+        f"allowed below {decision.evidence.epsilon:+.4f}",
         f"battery  {battery}",
         f"next     {decision.next_step}",
     ]
@@ -85,11 +85,11 @@ def _draw_path(axes: Axes, decision: Decision, differences: FloatArray, policy: 
     grid = policy.bets.grid()
     samples = np.arange(1, len(differences) + 1)
     limits = {
-        1: ("not worse by the margin", _COLOURS["candidate"], decision.delta_j),
+        1: ("not worse by the margin", _COLOURS["candidate"], decision.evidence.delta_j),
         -1: ("worse than the margin", _COLOURS["incumbent"], policy.harm_level),
     }
     for sign, (label, colour, level) in limits.items():
-        _, log_e = observe(start(decision.epsilon, grid, sign=sign), differences)
+        _, log_e = observe(start(decision.evidence.epsilon, grid, sign=sign), differences)
         axes.plot(samples, log_e / math.log(10), color=colour, label=f"e-value: {label}")
         axes.axhline(-math.log10(level), color=colour, linestyle="--", linewidth=0.9)
     axes.axvline(decision.evidence.n, color=_COLOURS["limit"], linewidth=0.9, label="decided")

@@ -76,10 +76,10 @@ def test_a_much_safer_candidate_is_promoted_early(desk: Desk) -> None:
     decision = desk.decide(measured(0.2, 0.95))
     assert decision.verdict == "promote"
     assert decision.evidence.n == POLICY.min_samples
-    assert decision.evidence.e_value >= 1 / decision.delta_j
+    assert decision.evidence.e_value >= 1 / decision.evidence.delta_j
     assert decision.evidence.mean_difference < -0.3
     assert decision.evidence.mean_difference < decision.evidence.upper_bound < 0.0
-    assert decision.delta_j == pytest.approx(POLICY.delta_for(1))
+    assert decision.evidence.delta_j == pytest.approx(POLICY.delta_for(1))
 
 
 def test_v_s_is_the_weighted_mean_of_the_components(desk: Desk) -> None:
@@ -132,7 +132,7 @@ def test_every_submission_spends_its_own_level(desk: Desk) -> None:
             candidate=other,
         )
         assert decision.submission == j
-        levels.append(decision.delta_j)
+        levels.append(decision.evidence.delta_j)
     assert levels == [pytest.approx(POLICY.delta_for(j)) for j in (1, 2, 3, 4)]
 
 
