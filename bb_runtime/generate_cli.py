@@ -1,0 +1,107 @@
+"""Answer a request with a plan, and run it if asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bb_core.cli import JsonOption, WorkOption
+from bb_core.workspace import DEFAULT_ROOT
+from bb_runtime.options import (
+    DEFAULT_BUDGET,
+    BaseOption,
+    BudgetOption,
+    DeviceOption,
+    DtypeOption,
+    ModelOption,
+    SeedOption,
+)
+
+if TYPE_CHECKING:
+    from bb_domains.domain import Domain
+    from bb_runtime.decode import Decoded
+
+app = typer.Typer(help=__doc__)
+
+
+@app.command()
+def generate(
+    request: Annotated[str, typer.Argument(help="What is asked for, in plain words.")],
+    domain: Annotated[
+        str, typer.Option("--domain", help="Installed domain or folder.")
+    ] = "api_json",
+    model: ModelOption = None,
+    base: BaseOption = None,
+    device: DeviceOption = "cpu",
+    dtype: DtypeOption = "float32",
+    max_new_tokens: BudgetOption = DEFAULT_BUDGET,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy.")] = 0.0,
+    seed: SeedOption = 0,
+    run: Annotated[bool, typer.Option("--run", help="Run the plan once it is checked.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Run without calling tools.")] = False,
+    log: Annotated[Path | None, typer.Option(help="Log of the run.")] = None,
+    work: WorkOption = DEFAULT_ROOT,
+    json_output: JsonOption = False,
+) -> None:
+    """Decode a plan under the masks, draw it, check it, and with --run carry it out.
+
+    Example: bb generate "Where is order 1042?" --model bb-work/runs/rail/model
+    """
+    from bb_core.plan import parse_plan
+    from bb_domains.domain import load_domain
+    from bb_runtime.check import check_plan
+    from bb_runtime.decode import decode_plans
+    from bb_runtime.load import ModelSource, load_engine
+
+    loaded = load_domain(domain)
+    engine = load_engine(ModelSource(model, base, device, dtype))
+    (decoded,) = decode_plans(
+        engine.model,
+        engine.tokenizer,
+        [request],
+        loaded,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        seed=seed,
+    )
+    certificate = check_plan(loaded, decoded.text)
+    _show(loaded, decoded, json_output and not (run or dry_run))
+    if run or dry_run:
+        from bb_runtime.plan_cli import log_path
+        from bb_runtime.run_plan import run_and_report
+
+        done = run_and_report(
+            loaded,
+            parse_plan(decoded.text),
+            certificate,
+            log_path(log, work),
+            dry_run=dry_run,
+            as_json=json_output,
+        )
+        raise typer.Exit(0 if done.status == "done" else 1)
+
+
+def _show(domain: Domain, decoded: Decoded, as_json: bool) -> None:
+    """The plan on stdout as JSON, or drawn on stdout with its text; figures on stderr."""
+    import json
+    import shutil
+
+    from bb_core.plan import parse_plan
+    from bb_runtime.draw import draw_terminal
+
+    speed = decoded.tokens / decoded.seconds if decoded.seconds else 0.0
+    if as_json:
+        shown: dict[str, Any] = {
+            "domain": domain.name,
+            **json.loads(decoded.text),
+            "tokens": decoded.tokens,
+            "seconds": round(decoded.seconds, 4),
+        }
+        typer.echo(json.dumps(shown))
+        return
+    width = shutil.get_terminal_size((100, 24)).columns
+    typer.echo(draw_terminal(parse_plan(decoded.text), width=width), err=False)
+    typer.echo(decoded.text)
+    typer.echo(f"{decoded.tokens} tokens in {decoded.seconds:.2f} s, {speed:.0f}/s", err=True)

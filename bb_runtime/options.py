@@ -1,0 +1,23 @@
+"""Options that every command which loads a model shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ModelOption = Annotated[
+    Path | None, typer.Option("--model", help="Folder of a trained rail; the base alone if none.")
+]
+BaseOption = Annotated[
+    str | None, typer.Option("--base", help="Base rail: folder or id; the rail's own if none.")
+]
+DeviceOption = Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1, or auto.")]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+BudgetOption = Annotated[
+    int, typer.Option("--max-new-tokens", min=1, help="Budget of an answer, in tokens.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the sampling.")]
+
+DEFAULT_BUDGET = 1024
