@@ -11,9 +11,11 @@ from bb_core.cli import JsonOption, WorkOption
 from bb_core.workspace import DEFAULT_ROOT
 from bb_runtime.options import (
     DEFAULT_BUDGET,
+    DEFAULT_DOMAIN,
     BaseOption,
     BudgetOption,
     DeviceOption,
+    DomainOption,
     DtypeOption,
     ModelOption,
     SeedOption,
@@ -23,15 +25,13 @@ if TYPE_CHECKING:
     from bb_domains.domain import Domain
     from bb_runtime.decode import Decoded
 
-app = typer.Typer(help=__doc__)
+app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
 def generate(
     request: Annotated[str, typer.Argument(help="What is asked for, in plain words.")],
-    domain: Annotated[
-        str, typer.Option("--domain", help="Installed domain or folder.")
-    ] = "api_json",
+    domain: DomainOption = DEFAULT_DOMAIN,
     model: ModelOption = None,
     base: BaseOption = None,
     device: DeviceOption = "cpu",
@@ -102,6 +102,6 @@ def _show(domain: Domain, decoded: Decoded, as_json: bool) -> None:
         typer.echo(json.dumps(shown))
         return
     width = shutil.get_terminal_size((100, 24)).columns
-    typer.echo(draw_terminal(parse_plan(decoded.text), width=width), err=False)
+    typer.echo(draw_terminal(parse_plan(decoded.text), width=width))
     typer.echo(decoded.text)
     typer.echo(f"{decoded.tokens} tokens in {decoded.seconds:.2f} s, {speed:.0f}/s", err=True)

@@ -1,4 +1,4 @@
-"""Options that every command which loads a model shares."""
+"""Options that the commands share."""
 
 from __future__ import annotations
 
@@ -20,4 +20,7 @@ BudgetOption = Annotated[
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Seed of the sampling.")]
 
+DomainOption = Annotated[str, typer.Option("--domain", help="Installed domain, or its folder.")]
+
 DEFAULT_BUDGET = 1024
+DEFAULT_DOMAIN = "api_json"

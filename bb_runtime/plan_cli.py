@@ -9,17 +9,16 @@ import typer
 
 from bb_core.cli import JsonOption, WorkOption
 from bb_core.workspace import DEFAULT_ROOT
+from bb_runtime.options import DEFAULT_DOMAIN, DomainOption
 
 if TYPE_CHECKING:
     from bb_core.plan import Plan
     from bb_domains.domain import Domain
     from bb_runtime.check import Certificate
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
 PlanArgument = Annotated[str, typer.Argument(metavar="FILE", help="Plan as JSON; - for stdin.")]
-DomainOption = Annotated[str, typer.Option("--domain", help="Installed domain, or its folder.")]
-DEFAULT_DOMAIN = "api_json"
 
 
 @app.command()

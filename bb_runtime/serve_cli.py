@@ -17,7 +17,7 @@ from bb_runtime.options import (
     ModelOption,
 )
 
-app = typer.Typer(help=__doc__)
+app = typer.Typer(add_completion=False, help=__doc__)
 
 
 @app.command()
