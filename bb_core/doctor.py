@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -22,6 +23,11 @@ from bb_core.workspace import DEFAULT_ROOT
 
 PYTHONS = ((3, 11), (3, 12))
 MIN_FREE_BYTES = 4 << 30
+_GPU_PROBE_TIMEOUT_S = 120
+_GPU_PROBE = """
+import json, torch
+print(json.dumps([torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]))
+"""
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 app = typer.Typer(add_completion=False)
@@ -144,15 +150,25 @@ def _memory() -> Finding:
 
 
 def _gpu() -> Finding:
-    """Say which GPU torch can use, without importing torch where it is not installed."""
+    """Say which GPU torch can use; asks a process of its own, because the core needs no torch."""
     if importlib.util.find_spec("torch") is None:
         return Finding("gpu", "not looked for: torch is not installed", "absent")
-    import torch
-
-    if not torch.cuda.is_available():
-        return Finding("gpu", f"none usable by torch {torch.__version__}", "absent")
-    names = {torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())}
-    value = f"{torch.cuda.device_count()} x {', '.join(sorted(names))}"
+    command = [sys.executable, "-c", _GPU_PROBE]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, timeout=_GPU_PROBE_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        what = f"torch did not answer within {_GPU_PROBE_TIMEOUT_S} s"
+        return Finding("gpu", what, "absent", "ask again when the machine is less busy")
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip().splitlines() or ["no message"])[-1]
+        fix = f"{install_command('nn')} --force-reinstall"
+        return Finding("gpu", f"torch cannot be imported: {reason}", "bad", fix)
+    names = json.loads(done.stdout)
+    if not names:
+        return Finding("gpu", f"none usable by torch {version('torch')}", "absent")
+    value = f"{len(names)} x {', '.join(sorted(set(names)))}"
     if importlib.util.find_spec("triton") is None:
         return Finding("gpu", f"{value}, triton is missing", "absent", install_command("gpu"))
     return Finding("gpu", f"{value}, triton {version('triton')}")

@@ -13,6 +13,13 @@ from bb_core.doctor import app, examine
 from bb_core.errors import BBError
 
 RUNNER = CliRunner()
+REAL_PROBE = doctor._GPU_PROBE
+
+
+@pytest.fixture(autouse=True)
+def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Importing torch takes seconds; only the last test does it."""
+    monkeypatch.setattr(doctor, "_GPU_PROBE", "print('[]')")
 
 
 def finding(findings: list[doctor.Finding], name: str) -> doctor.Finding:
@@ -84,3 +91,36 @@ def test_a_checkout_is_installed_with_its_pins() -> None:
     root = Path(doctor.__file__).parent.parent
     command = extras.install_command("gpu")
     assert f"-c {root}/constraints.txt -e '{root}[gpu]'" in command
+
+
+@pytest.mark.parametrize(
+    ("probe", "state", "value"),
+    [
+        ("print('[]')", "absent", "none usable by torch "),
+        ('print(\'["H200", "H200"]\')', None, "2 x H200, triton"),
+        (
+            "raise ImportError('libcudart.so')",
+            "bad",
+            "torch cannot be imported: ImportError: libcudart.so",
+        ),
+    ],
+)
+def test_the_gpu_is_what_torch_says(
+    probe: str, state: str | None, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(doctor, "_GPU_PROBE", probe)
+    found = finding(examine(tmp_path), "gpu")
+    assert found.value.startswith(value)
+    assert state is None or found.state == state
+
+
+@pytest.mark.slow
+def test_torch_itself_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch = pytest.importorskip("torch")
+    monkeypatch.setattr(doctor, "_GPU_PROBE", REAL_PROBE)
+    found = finding(examine(tmp_path), "gpu")
+    if torch.cuda.is_available():
+        assert torch.cuda.get_device_name(0) in found.value
+    else:
+        assert found.value.startswith("none usable by torch ")
