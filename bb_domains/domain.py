@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from bb_core.canonical import fingerprint
-from bb_core.files import read_text
+from bb_core.files import directory_atomic, read_text, write_atomic
 from bb_domains.compiler import PlanMachine
 from bb_domains.errors import DomainError
 from bb_domains.grammar import plan_grammar
-from bb_domains.schema import PlanSchema, load_schema, schema_data
+from bb_domains.schema import PlanSchema, load_schema, schema_data, schema_yaml
 
 GROUP = "bb.domains"
 SCHEMA_FILE = "plan_schema.yaml"
 GRAMMAR_FILE = "grammar.lark"
+ARGUMENTS_FILE = "arguments.schema.json"
 
 
 @dataclass(frozen=True)
@@ -76,13 +78,46 @@ def load_domain(name_or_dir: str | Path) -> Domain:
     )
 
 
+def save_domain(domain: Domain, root: Path) -> None:
+    """Write a domain's folder; what else it holds stays.
+
+    A new folder appears as a whole. In an existing one the grammar goes first and the schema last,
+    so that a crash in between leaves a grammar that `load_domain` refuses by name.
+
+    Raises:
+        BBError: the place cannot be written.
+    """
+    schema, old = domain.schema, schema_path(root)
+    arguments = {name: tool.plan_args() for name, tool in schema.tools.items()}
+    text = schema_yaml(schema)
+    if old.exists() and load_schema(old) == schema:
+        text = read_text(old)  # keep the author's comments
+    files = {
+        ARGUMENTS_FILE: json.dumps(arguments, indent=2) + "\n",
+        GRAMMAR_FILE: domain.grammar,
+        SCHEMA_FILE: text,
+    }
+    if root.exists():
+        for name, content in files.items():
+            write_atomic(root / name, content)
+        return
+    with directory_atomic(root) as building:
+        for name, content in files.items():
+            write_atomic(building / name, content)
+
+
+def schema_path(root: str | Path) -> Path:
+    """Where a domain's folder keeps its plan schema."""
+    return Path(root) / SCHEMA_FILE
+
+
 def installed_domains() -> dict[str, EntryPoint]:
     """Return the entry points of installed domains by name."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda p: p.name)}
 
 
 def _from_folder(root: Path) -> Domain:
-    domain = make_domain(load_schema(root / SCHEMA_FILE), root)
+    domain = make_domain(load_schema(schema_path(root)), root)
     written = root / GRAMMAR_FILE
     if written.exists() and read_text(written) != domain.grammar:
         raise DomainError(

@@ -4,7 +4,7 @@
     other_tools: drop                  # keep (default) or drop the tools not named below
     tools:
       get_order:
-        from: getOrderById             # the imported tool this one is made of; else of the same name
+        from: getOrderById             # the imported tool this one is made of
         rename_args: {orderId: number} # argument names; the wire names stay
         args: {properties: {number: {minimum: 1000, maximum: 9999}, verbose: null}}
         pre: logged_in                 # null takes away: an argument, a property, any key
