@@ -24,7 +24,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from bb_core.errors import BBError
@@ -43,6 +43,7 @@ _SLOT = re.compile(r"%(0|[1-9][0-9]*)")
 @dataclass(frozen=True)
 class _Token:
     text: str
+    source: str
     line: int
     column: int
 
@@ -59,15 +60,19 @@ class _Draft:
     open_circuit: list[list[_Token]] = field(default_factory=list)
 
 
-def assemble(text: str) -> Program:
+def assemble(text: str, source: str = "assemble") -> Program:
     """The program a text describes.
 
+    Args:
+        text: the text.
+        source: where it comes from, for messages.
+
     Raises:
-        AssembleError: with line and column, whatever is wrong.
+        AssembleError: whatever is wrong, with line and column; for malformed names, with the name.
     """
     draft = _Draft()
     for number, line in enumerate(text.splitlines(), start=1):
-        tokens = [_Token(m.group(), number, m.start() + 1) for m in _TOKEN.finditer(line)]
+        tokens = [_Token(m.group(), source, number, m.start() + 1) for m in _TOKEN.finditer(line)]
         if tokens and tokens[-1].text.startswith("#"):
             line = line[: tokens[-1].column - 1]
             tokens.pop()
@@ -76,13 +81,16 @@ def assemble(text: str) -> Program:
     if draft.open_circuit:
         raise _error(draft.open_circuit[0][0], "this circuit has no .out line", "add one")
     code = tuple(_instruction(draft, tokens) for tokens in draft.code)
-    return Program(
-        tuple(draft.bits), tuple(draft.experts.values()), tuple(draft.ports.values()), code
-    )
+    experts, ports = tuple(draft.experts.values()), tuple(draft.ports.values())
+    try:
+        return Program(tuple(draft.bits), experts, ports, code)
+    except KernelError as error:
+        place = f"{source}: {error.where}"
+        raise AssembleError(error.what, where=place, fix=error.fix) from error
 
 
 def _error(token: _Token, what: str, fix: str) -> AssembleError:
-    where = f"assemble: line {token.line}, column {token.column}"
+    where = f"{token.source}: line {token.line}, column {token.column}"
     return AssembleError(what, where=where, fix=fix)
 
 
@@ -108,7 +116,7 @@ def _read_line(draft: _Draft, tokens: list[_Token], line: str) -> None:
             name, lists = _name_and_lists(draft, tokens, ("writes",))
             _declare(draft.ports, name, HostPort(name.text, lists["writes"]))
         case text if len(tokens) == 1 and text.endswith(":"):
-            label = _Token(text[:-1], first.line, first.column)
+            label = replace(first, text=text[:-1])
             if not _LABEL.fullmatch(label.text):
                 raise _error(first, f"{text!r} is no label", "use letters, digits and _")
             _declare(draft.labels, label, len(draft.code))
@@ -133,7 +141,7 @@ def _read_expert(draft: _Draft, tokens: list[_Token], line: str) -> None:
     """`.expert NAME: target = expression; target = expression`."""
     if len(tokens) < 2 or not tokens[1].text.endswith(":"):
         raise _error(tokens[0], "no name", "write .expert NAME: target = expression")
-    name = _Token(tokens[1].text[:-1], tokens[1].line, tokens[1].column)
+    name = replace(tokens[1], text=tokens[1].text[:-1])
     body = line[tokens[1].column - 1 + len(tokens[1].text) :]
     assignments: dict[str, str] = {}
     for part in body.split(";"):

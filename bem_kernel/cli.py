@@ -87,7 +87,7 @@ def asm(
     from bem_kernel.assembler import assemble
     from bem_kernel.record import program_record
 
-    data = canonical_json(program_record(assemble(read_text(file)))) + b"\n"
+    data = canonical_json(program_record(assemble(read_text(file), str(file)))) + b"\n"
     if out is None:
         typer.echo(data, nl=False)
     else:
@@ -198,7 +198,7 @@ def _load_program(file: Path) -> Program:
 
     if file.suffix == ".json":
         return program_from_record(read_json(file), where=str(file))
-    return assemble(read_text(file))
+    return assemble(read_text(file), str(file))
 
 
 def _answers(options: list[str]) -> dict[str, list[int]]:

@@ -43,21 +43,21 @@ class _Plan:
         self.inputs = slots[: circuit.n_inputs]
         self.slots = slots
         self.outputs = np.array(circuit.outputs, dtype=np.intp)
-        self.binary: list[tuple[Any, tuple[_Row, ...]]] = []
+        self.calls: list[tuple[Any, tuple[_Row, ...]]] = []
         for i, gate in enumerate(circuit.gates):
             out = rows[circuit.n_inputs + i]
             if gate.op is Op.CONST1:
                 out.fill(np.uint64(0xFFFF_FFFF_FFFF_FFFF))  # constants are written once, here
             elif gate.op is Op.ANDN:
-                self.binary.append((np.invert, (rows[gate.b], scratch)))
-                self.binary.append((np.bitwise_and, (rows[gate.a], scratch, out)))
+                self.calls.append((np.invert, (rows[gate.b], scratch)))
+                self.calls.append((np.bitwise_and, (rows[gate.a], scratch, out)))
             elif gate.op is not Op.CONST0:
                 operands = (rows[gate.a], rows[gate.b])[: ARITY[gate.op]]
-                self.binary.append((_UFUNCS[gate.op], (*operands, out)))
+                self.calls.append((_UFUNCS[gate.op], (*operands, out)))
 
     def run(self, planes: Planes) -> Planes:
         self.inputs[:] = planes
-        for ufunc, operands in self.binary:
+        for ufunc, operands in self.calls:
             ufunc(*operands)
         outputs: Planes = self.slots[self.outputs]
         return outputs

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bb_core.canonical import fingerprint
 from bem_kernel.circuit import Circuit, Gate, Op
-from bem_kernel.errors import ProgramError
+from bem_kernel.errors import KernelError, ProgramError
 from bem_kernel.expert import Expert
 from bem_kernel.program import HostPort, Instruction, Opcode, Program
 
@@ -86,13 +86,15 @@ def program_from_record(record: object, where: str = "program record") -> Progra
         where: the file, for messages.
 
     Raises:
-        ProgramError: the record has another shape (the message names the field).
-        KernelError: the program in it is not valid.
+        ProgramError: the record has another shape (the message names the field), or the program
+            in it is not valid.
     """
     try:
         read = _Program.model_validate(record)
         experts = tuple(_expert(e) for e in read.experts)
+        ports = tuple(HostPort(p.name, tuple(p.writes)) for p in read.ports)
         code = tuple(Instruction(Opcode(i[0]), i[1], i[2], i[3]) for i in read.code)
+        return Program(tuple(read.bits), experts, ports, code)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -101,8 +103,9 @@ def program_from_record(record: object, where: str = "program record") -> Progra
         ) from error
     except ValueError as error:  # an operation number that does not exist
         raise ProgramError(str(error), where=where, fix="write it with bem asm") from error
-    ports = tuple(HostPort(p.name, tuple(p.writes)) for p in read.ports)
-    return Program(tuple(read.bits), experts, ports, code)
+    except KernelError as error:
+        place = f"{where}: {error.where}"
+        raise ProgramError(error.what, where=place, fix=error.fix) from error
 
 
 def _expert(read: _Expert) -> Expert:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bem_kernel.assembler import assemble, disassemble
-from bem_kernel.errors import AssembleError, CircuitError, ProgramError
+from bem_kernel.errors import AssembleError, ProgramError
 from bem_kernel.machine import Machine, initial_state
 from bem_kernel.record import program_fingerprint, program_from_record, program_record
 
@@ -91,6 +91,15 @@ def test_errors_name_the_place_and_the_fix(text: str, message: str) -> None:
         assemble(text)
 
 
+def test_errors_name_the_source() -> None:
+    with pytest.raises(AssembleError, match=r"door\.bem: line 1, column 1: no instruction 'NOP'"):
+        assemble("NOP", "door.bem")
+    with pytest.raises(
+        AssembleError, match=r"door\.bem: program: bit names: '3' is no name; start"
+    ):
+        assemble(".bits 3", "door.bem")
+
+
 def test_a_record_is_fingerprinted_over_all_of_it() -> None:
     program = assemble(DOOR)
     changed = assemble(DOOR.replace("really", "truly"))
@@ -115,7 +124,11 @@ def damaged(path: list[Any], value: object) -> dict[str, Any]:
         (damaged(["code", 0, 0], 99), ProgramError, "f.json: 99 is not a valid Opcode"),
         (damaged(["code", 0, 0], True), ProgramError, "f.json: code.0.0: .*integer"),
         (damaged(["experts", 0, "circuit", "gates", 0, 0], 50), ProgramError, "not a valid Op"),
-        (damaged(["experts", 1, "circuit", "gates", 0, 1], 9), CircuitError, "reads slot 9"),
+        (
+            damaged(["experts", 1, "circuit", "gates", 0, 1], 9),
+            ProgramError,
+            "f.json: circuit: .*reads slot 9",
+        ),
         (damaged(["code", 0, 1], 9), ProgramError, "expert 9 does not exist"),
         ([], ProgramError, "f.json: the record: "),
     ],

@@ -74,3 +74,10 @@ def test_the_engine_for_the_width() -> None:
     small = Circuit(1, (Gate(Op.NOT, 0),), (1,))
     assert engine.prefers_integers(small, 1)
     assert not engine.prefers_integers(small, 4096)
+
+
+def test_kept_plans_are_bounded() -> None:
+    circuit = Circuit(1, (), (0,))
+    for words in range(1, 200):
+        engine_numpy.evaluate(circuit, np.zeros((1, words), dtype=np.uint64))
+    assert len(engine_numpy._plans.kept) == engine_numpy._KEPT_PLANS

@@ -44,6 +44,15 @@ def test_a_trap_names_its_lanes_and_padding_never_traps() -> None:
     assert (result.pc, result.steps) == (1, 2)
 
 
+def test_what_a_caller_left_in_padding_neither_traps_nor_decides_a_jump() -> None:
+    code = (isa.trap_if(2, "bad"), isa.jump_if_zero(0, 3), isa.expert(0), isa.halt())
+    program = Program(BITS, (FINISH,), (), code)
+    state = np.full((3, 1), 1 << 5, dtype=np.uint64)  # lane 5, where one lane is in use
+    result = Machine(program, state, lanes=1).run(9)
+    assert result.halted
+    assert (result.state == state).all()
+
+
 def test_jz_jumps_only_if_the_bit_is_zero_in_every_lane() -> None:
     code = (isa.jump_if_zero(0, 2), isa.expert(0), isa.halt())
     program = Program(BITS, (expert("mark", done="true"),), (), code)
