@@ -24,7 +24,8 @@ def serve(
 ) -> None:
     """Run the service in the foreground until Ctrl-C.
 
-    Its database and its credentials stay in the workspace; the adapters read the credentials from the environment.
+    Its database and its credentials stay in the workspace; the adapters read the credentials from
+    the environment.
 
     Example: bb demo serve --port 8077
     """
@@ -42,7 +43,7 @@ def traces(
     seed: SeedOption = 0,
     json_output: JsonOption = False,
 ) -> None:
-    """Start a fresh service, drive it with scripted workflows, and write what happened, split by split.
+    """Drive a fresh service with scripted workflows and write what happened, split by split.
 
     Example: bb demo traces --out bb-work/traces --n-train 6000 --n-eval 200 --seed 0
     """

@@ -1,4 +1,7 @@
-"""The credentials that the adapters log in with: named here, kept in the environment, never in a prompt or a log."""
+"""The credentials that the adapters log in with.
+
+They are named here, kept in the environment, and never enter a prompt or a log.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""The demonstration as a whole: the running service, its domain, and the ways to drive and watch it."""
+"""The demonstration as a whole: the running service, its domain, and who drives and watches it."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import typer
 
 from bb_core.errors import BBError
 from bb_core.progress import Progress
-from bb_core.trace import save_traces
+from bb_core.trace import Trace, save_traces
 from bb_core.workspace import Workspace
 from bb_domains.api_json import OVERLAY
 from bb_domains.api_json.audit import HttpAuditor
@@ -119,8 +119,14 @@ def record_splits(demo: Demo, out: Path, *, n_train: int, n_eval: int, seed: int
     sizes = {split: n_train if split == "train" else n_eval for split in SPLITS}
     with Progress(sum(sizes.values()), "traces") as progress:
         for split, n in sizes.items():
-            save_traces(out / f"{split}.jsonl", progress.track(maker.make(split, n)))
+            save_traces(out / f"{split}.jsonl", _counted(maker.make(split, n), progress))
     return sizes
+
+
+def _counted(traces: Iterable[Trace], progress: Progress) -> Iterator[Trace]:
+    for trace in traces:
+        yield trace
+        progress.advance()
 
 
 def serve_in_workspace(workspace: Workspace, *, port: int, seed: int) -> None:

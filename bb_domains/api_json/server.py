@@ -1,8 +1,8 @@
 """The demonstration service as a process of its own on the loopback interface.
 
-The child binds the port itself (0 means a free one), says on its standard output when it is ready, and ends when its standard
-input closes: so it dies with its parent, however the parent ends. It has its own process group, hence Ctrl-C
-reaches the parent only, which then stops the child.
+The child binds the port itself (0 means a free one), says on its standard output when it is ready,
+and ends when its standard input closes: so it dies with its parent, however the parent ends. It has
+its own process group, hence Ctrl-C reaches the parent only, which then stops the child.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import select
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -22,7 +23,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bb_core.errors import BBError
-from bb_domains.api_json.credentials import PASSWORD_VARIABLE, USER_VARIABLE, Credentials, credentials_from_environment
+from bb_domains.api_json.credentials import (
+    PASSWORD_VARIABLE,
+    USER_VARIABLE,
+    Credentials,
+    credentials_from_environment,
+)
 
 if TYPE_CHECKING:
     import uvicorn
@@ -67,9 +73,7 @@ def running_service(
         _stop(process)
 
 
-def _start(
-    db_path: Path, seed: int, credentials: Credentials, port: int
-) -> subprocess.Popen[str]:
+def _start(db_path: Path, seed: int, credentials: Credentials, port: int) -> subprocess.Popen[str]:
     arguments = ["--db", str(db_path), "--seed", str(seed), "--port", str(port)]
     environment = {
         **os.environ,
@@ -114,7 +118,9 @@ def _stop(process: subprocess.Popen[str]) -> None:
             pipe.close()
 
 
-def serve(db_path: Path, *, seed: int, credentials: Credentials, port: int, watch_stdin: bool) -> None:
+def serve(
+    db_path: Path, *, seed: int, credentials: Credentials, port: int, watch_stdin: bool
+) -> None:
     """Serve in this process until it is told to stop.
 
     Args:
@@ -125,24 +131,30 @@ def serve(db_path: Path, *, seed: int, credentials: Credentials, port: int, watc
         watch_stdin: stop when standard input closes.
 
     Raises:
-        BBError: the port cannot be bound.
+        BBError: the port cannot be bound, or the file is not the service's database.
     """
     import uvicorn
 
     from bb_domains.api_json.service import Operator, create_app
 
     listener = _bind(port)
-    app = create_app(db_path, seed, Operator(credentials.username, credentials.password))
+    try:
+        app = create_app(db_path, seed, Operator(credentials.username, credentials.password))
+    except sqlite3.Error as error:
+        fix = "delete it to have it made anew, or name another place"
+        raise BBError(f"cannot be used: {error}", where=str(db_path), fix=fix) from None
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")
     server = uvicorn.Server(config)
     if watch_stdin:
         threading.Thread(target=_stop_at_end_of_input, args=(server,), daemon=True).start()
-    print(json.dumps({"port": listener.getsockname()[1]}), flush=True)
+    sys.stdout.write(json.dumps({"port": listener.getsockname()[1]}) + "\n")
+    sys.stdout.flush()
     server.run(sockets=[listener])
 
 
 def _bind(port: int) -> socket.socket:
-    # asyncio switches Nagle's algorithm off only for sockets that say IPPROTO_TCP; with it, each answer takes 40 ms
+    # asyncio switches Nagle's algorithm off only for sockets that say IPPROTO_TCP; left on, it
+    # made each answer take 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -180,7 +192,7 @@ def main() -> None:
             watch_stdin=True,
         )
     except BBError as error:
-        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
 
 

@@ -3,15 +3,17 @@
 The service trusts no caller: every rule that a plan is checked against is enforced here once more.
 
 - 401 without a token from `POST /login`; 404 for what does not exist;
-- 403 for an order or customer that this session did not look up, for an address that is not the owner's,
+- 403 for an order or customer that this session did not look up, for an address that is not the
+  owner's,
   and for a refund, cancellation or change of city before the owner was confirmed;
 - 409 for what was done already or comes too late;
 - 422 for malformed and out-of-range values, among them a refund above the order's total.
 
-Each request is one SQLite transaction begun with `BEGIN IMMEDIATE`, so the rules also hold between concurrent
-requests and between several processes on one file. An `Idempotency-Key` is honoured on every write: key,
-effect and answer are stored in the same transaction, and a repeated request gets the stored answer.
-SQLite is called on the event loop: a call takes some tens of microseconds, less than handing it to a thread.
+Each request is one SQLite transaction begun with `BEGIN IMMEDIATE`, so the rules also hold between
+concurrent requests and between several processes on one file. An `Idempotency-Key` is honoured on
+every write: key, effect and answer are stored in the same transaction, and a repeated request gets
+the stored answer. SQLite is called on the event loop: a call takes some tens of microseconds, less
+than handing it to a thread.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import json
 import secrets
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,34 +62,39 @@ class Session:
     Attributes:
         db: the service's connection.
         token_hash: names the session in the database.
-        username: owner of idempotency keys.
-        key: the request's `Idempotency-Key`, if any.
+        username: who logged in.
+        key: the request's `Idempotency-Key`, if it is a write and has one.
         request: hash of method, path and body; a key is bound to it.
     """
 
     db: sqlite3.Connection
     token_hash: str
     username: str
-    key: str | None
-    request: str
+    key: str | None = None
+    request: str = ""
 
-    def run(self, operation: Callable[[Rules], Row]) -> Row:
-        """Run an operation in a transaction of its own."""
+    def run(self, operation: Callable[[Rules], Row], *, for_session: bool = False) -> Row:
+        """Run an operation in a transaction of its own.
+
+        Args:
+            operation: reads and writes under the rules.
+            for_session: the effect is on this session only, so a key does not reach beyond it.
+        """
         self.db.execute("BEGIN IMMEDIATE")
         try:
-            answer = self._answer(operation)
+            answer = self._answer(operation, self.token_hash if for_session else self.username)
             self.db.execute("COMMIT")
         except BaseException:
             self.db.execute("ROLLBACK")
             raise
         return answer
 
-    def _answer(self, operation: Callable[[Rules], Row]) -> Row:
+    def _answer(self, operation: Callable[[Rules], Row], scope: str) -> Row:
         rules = Rules(self.db, self.token_hash)
         if self.key is None:
             return operation(rules)
-        where = (self.username, self.key)
-        sql = "SELECT request_hash, body FROM answers WHERE username = ? AND key = ?"
+        where = (scope, self.key)
+        sql = "SELECT request_hash, body FROM answers WHERE scope = ? AND key = ?"
         stored = self.db.execute(sql, where).fetchone()
         if stored is None:
             answer = operation(rules)
@@ -104,7 +111,6 @@ class Session:
 async def _session(
     request: Request,
     credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
-    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
 ) -> Session:
     """The caller's session.
 
@@ -117,11 +123,24 @@ async def _session(
     row = db.execute(sql, (token_hash,)).fetchone()
     if row is None:
         raise Refused(401, "log in first and send the token as Authorization: Bearer")
-    bound = f"{request.method} {request.url.path} ".encode() + await request.body()
-    return Session(db, token_hash, row["username"], idempotency_key, hashlib.sha256(bound).hexdigest())
+    return Session(db, token_hash, row["username"])
 
 
 Caller = Annotated[Session, Depends(_session)]
+
+
+async def _keyed_session(
+    request: Request,
+    caller: Caller,
+    idempotency_key: Annotated[str | None, Header(max_length=200)] = None,
+) -> Session:
+    """The caller's session, for a write that may carry a key."""
+    bound = f"{request.method} {request.url.path} ".encode() + await request.body()
+    digest = hashlib.sha256(bound).hexdigest()
+    return replace(caller, key=idempotency_key, request=digest)
+
+
+Writer = Annotated[Session, Depends(_keyed_session)]
 OrderId = Annotated[str, InPath(max_length=64, description="identifier of an order")]
 PageSize = Annotated[int, Query(ge=1, le=10_000)]
 CustomerId = Annotated[str, InPath(max_length=64, description="identifier of a customer")]
@@ -141,7 +160,7 @@ def create_app(db_path: Path, seed: int, operator: Operator) -> FastAPI:
     app = FastAPI(
         title="Orders and refunds",
         version="1.0.0",
-        description="Demonstration service of builderbrain: customers, orders, shipments and refunds.",
+        description="Demonstration service of builderbrain: customers, orders, refunds.",
     )
     app.state.db = connect(db_path)
     app.state.operator = operator
@@ -197,7 +216,9 @@ def _add_session_routes(app: FastAPI) -> None:
 
 
 def _add_order_routes(app: FastAPI) -> None:
-    @app.get("/orders/{number}", operation_id="get_order", responses=REFUSALS, response_model=b.Order)
+    @app.get(
+        "/orders/{number}", operation_id="get_order", responses=REFUSALS, response_model=b.Order
+    )
     async def get_order(caller: Caller, number: Annotated[int, InPath(ge=1000, le=9999)]) -> Row:
         """Look an order up by its number."""
         return caller.run(lambda rules: rules.get_order(number))
@@ -208,9 +229,9 @@ def _add_order_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.OwnerConfirmation,
     )
-    async def confirm_owner(caller: Caller, order: OrderId, body: b.OwnerBody) -> Row:
+    async def confirm_owner(caller: Writer, order: OrderId, body: b.OwnerBody) -> Row:
         """Confirm that an address is that of the order's owner."""
-        return caller.run(lambda rules: rules.confirm_owner(order, body.email))
+        return caller.run(lambda rules: rules.confirm_owner(order, body.email), for_session=True)
 
     @app.post(
         "/orders/{order}/refund",
@@ -218,7 +239,7 @@ def _add_order_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.Refund,
     )
-    async def refund_order(caller: Caller, order: OrderId, body: b.RefundBody) -> Row:
+    async def refund_order(caller: Writer, order: OrderId, body: b.RefundBody) -> Row:
         """Return money for an order whose owner is confirmed, once."""
         return caller.run(lambda rules: rules.refund_order(order, body.amount, body.reason))
 
@@ -228,7 +249,7 @@ def _add_order_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.Order,
     )
-    async def cancel_order(caller: Caller, order: OrderId) -> Row:
+    async def cancel_order(caller: Writer, order: OrderId) -> Row:
         """Cancel an order whose owner is confirmed and that is not delivered."""
         return caller.run(lambda rules: rules.cancel_order(order))
 
@@ -248,7 +269,7 @@ def _add_order_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.Order,
     )
-    async def change_city(caller: Caller, order: OrderId, body: b.CityBody) -> Row:
+    async def change_city(caller: Writer, order: OrderId, body: b.CityBody) -> Row:
         """Deliver an order, whose owner is confirmed, in another city."""
         return caller.run(lambda rules: rules.change_city(order, body.city))
 
@@ -258,7 +279,7 @@ def _add_order_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.Order,
     )
-    async def set_priority(caller: Caller, order: OrderId, body: b.PriorityBody) -> Row:
+    async def set_priority(caller: Writer, order: OrderId, body: b.PriorityBody) -> Row:
         """Set how fast an order is shipped."""
         return caller.run(lambda rules: rules.set_priority(order, body.level))
 
@@ -277,7 +298,7 @@ def _add_customer_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.Customer,
     )
-    async def update_email(caller: Caller, customer: CustomerId, body: b.EmailBody) -> Row:
+    async def update_email(caller: Writer, customer: CustomerId, body: b.EmailBody) -> Row:
         """Change a customer's address."""
         return caller.run(lambda rules: rules.update_email(customer, body.new_email))
 
@@ -287,7 +308,7 @@ def _add_customer_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.Voucher,
     )
-    async def issue_voucher(caller: Caller, customer: CustomerId, body: b.VoucherBody) -> Row:
+    async def issue_voucher(caller: Writer, customer: CustomerId, body: b.VoucherBody) -> Row:
         """Give a customer a voucher."""
         return caller.run(lambda rules: rules.issue_voucher(customer, body.amount))
 
@@ -297,7 +318,7 @@ def _add_customer_routes(app: FastAPI) -> None:
         responses=REFUSALS,
         response_model=b.Note,
     )
-    async def add_note(caller: Caller, customer: CustomerId, body: b.NoteBody) -> Row:
+    async def add_note(caller: Writer, customer: CustomerId, body: b.NoteBody) -> Row:
         """Put a note on a customer."""
         return caller.run(lambda rules: rules.add_note(customer, body.tag))
 
@@ -309,9 +330,7 @@ def _add_audit_routes(app: FastAPI) -> None:
         responses={401: REFUSALS[401]},
         response_model=list[b.OrderState],
     )
-    async def list_orders(
-        caller: Caller, limit: PageSize, after: int = 0
-    ) -> list[Row]:
+    async def list_orders(caller: Caller, limit: PageSize, after: int = 0) -> list[Row]:
         """Orders by number, for audits."""
         return Rules(caller.db, caller.token_hash).list_orders(after, limit)
 
@@ -321,9 +340,7 @@ def _add_audit_routes(app: FastAPI) -> None:
         responses={401: REFUSALS[401]},
         response_model=list[b.Customer],
     )
-    async def list_customers(
-        caller: Caller, limit: PageSize, after: str = ""
-    ) -> list[Row]:
+    async def list_customers(caller: Caller, limit: PageSize, after: str = "") -> list[Row]:
         """Customers by identifier, for audits."""
         return Rules(caller.db, caller.token_hash).list_customers(after, limit)
 

@@ -2,7 +2,8 @@
 
 Each file of `wordings/` is one skin. In a sentence `[a|b|]` is a choice, `{slot}` is filled in,
 and a leading `~` says that the sentence stands alone, without opener or connective.
-A request has one sentence per goal; every sentence ends in `.`, `!` or `?` before white space or the end of the text.
+A request has one sentence per goal; every sentence ends in `.`, `!` or `?` before white space or
+the end of the text.
 """
 
 from __future__ import annotations
@@ -111,12 +112,21 @@ def _load_skin(path: Path) -> Skin:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        raise BBError(f"{place}: {first['msg']}", where=str(path), fix="see Skin in skins.py") from None
-    for field, wanted in (("reasons", REASONS), ("levels", LEVELS), ("tags", TAGS), ("goals", GOAL_KINDS)):
+        raise BBError(
+            f"{place}: {first['msg']}", where=str(path), fix="see Skin in skins.py"
+        ) from None
+    for field, wanted in (
+        ("reasons", REASONS),
+        ("levels", LEVELS),
+        ("tags", TAGS),
+        ("goals", GOAL_KINDS),
+    ):
         missing = [value for value in wanted if not getattr(skin, field).get(value)]
         if missing:
             raise BBError(
-                f"no wording for {missing[0]}", where=f"{path}: {field}", fix="add at least one phrase"
+                f"no wording for {missing[0]}",
+                where=f"{path}: {field}",
+                fix="add at least one phrase",
             )
     return skin
 

@@ -1,7 +1,7 @@
 """The demonstration service's database: its tables and the data it starts with.
 
-The data is a function of the seed alone. Amounts are whole cents; identifiers are opaque and derived from the seed,
-so that no caller can guess the identifier of an order from its number.
+The data is a function of the seed alone. Amounts are whole cents; identifiers are opaque and
+derived from the seed, so that no caller can guess the identifier of an order from its number.
 """
 
 from __future__ import annotations
@@ -23,25 +23,44 @@ DB_WAIT_S = 10.0
 
 TABLES = """
 CREATE TABLE meta (seed INTEGER NOT NULL, orders INTEGER NOT NULL, customers INTEGER NOT NULL);
-CREATE TABLE customers (id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE customers (
+  id TEXT PRIMARY KEY, email TEXT NOT NULL UNIQUE, name TEXT NOT NULL
+) WITHOUT ROWID;
 CREATE TABLE orders (
-  id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE, customer_id TEXT NOT NULL REFERENCES customers(id),
-  total_cents INTEGER NOT NULL CHECK (total_cents > 0), status TEXT NOT NULL, city TEXT NOT NULL,
-  priority TEXT NOT NULL DEFAULT 'normal') WITHOUT ROWID;
-CREATE TABLE shipments (order_id TEXT PRIMARY KEY REFERENCES orders(id), carrier TEXT NOT NULL,
-  last_seen TEXT NOT NULL, delivered INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE refunds (order_id TEXT PRIMARY KEY REFERENCES orders(id),
-  amount_cents INTEGER NOT NULL CHECK (amount_cents BETWEEN 1 AND 50000), reason TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE vouchers (id TEXT PRIMARY KEY, customer_id TEXT NOT NULL REFERENCES customers(id),
-  amount_cents INTEGER NOT NULL CHECK (amount_cents BETWEEN 1 AND 50000));
+  id TEXT PRIMARY KEY, number INTEGER NOT NULL UNIQUE,
+  customer_id TEXT NOT NULL REFERENCES customers(id),
+  total_cents INTEGER NOT NULL CHECK (total_cents > 0),
+  status TEXT NOT NULL CHECK (status IN ('placed', 'shipped', 'delivered', 'cancelled')),
+  city TEXT NOT NULL,
+  priority TEXT NOT NULL CHECK (priority IN ('normal', 'express', 'overnight'))
+) WITHOUT ROWID;
+CREATE TABLE shipments (
+  order_id TEXT PRIMARY KEY REFERENCES orders(id), carrier TEXT NOT NULL,
+  last_seen TEXT NOT NULL, delivered INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE refunds (
+  order_id TEXT PRIMARY KEY REFERENCES orders(id),
+  amount_cents INTEGER NOT NULL CHECK (amount_cents BETWEEN 1 AND 50000), reason TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE vouchers (
+  id TEXT PRIMARY KEY, customer_id TEXT NOT NULL REFERENCES customers(id),
+  amount_cents INTEGER NOT NULL CHECK (amount_cents BETWEEN 1 AND 50000)
+);
 CREATE INDEX vouchers_of ON vouchers(customer_id);
-CREATE TABLE notes (customer_id TEXT NOT NULL REFERENCES customers(id), tag TEXT NOT NULL,
-  PRIMARY KEY (customer_id, tag)) WITHOUT ROWID;
+CREATE TABLE notes (
+  customer_id TEXT NOT NULL REFERENCES customers(id), tag TEXT NOT NULL,
+  PRIMARY KEY (customer_id, tag)
+) WITHOUT ROWID;
 CREATE TABLE sessions (token_hash TEXT PRIMARY KEY, username TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE seen (token_hash TEXT NOT NULL, object_id TEXT NOT NULL, PRIMARY KEY (token_hash, object_id)) WITHOUT ROWID;
-CREATE TABLE confirmed (token_hash TEXT NOT NULL, order_id TEXT NOT NULL, PRIMARY KEY (token_hash, order_id)) WITHOUT ROWID;
-CREATE TABLE answers (username TEXT NOT NULL, key TEXT NOT NULL, request_hash TEXT NOT NULL,
-  body TEXT NOT NULL, PRIMARY KEY (username, key)) WITHOUT ROWID;
+CREATE TABLE marks (
+  token_hash TEXT NOT NULL, object_id TEXT NOT NULL,
+  mark TEXT NOT NULL CHECK (mark IN ('seen', 'confirmed')),
+  PRIMARY KEY (token_hash, object_id, mark)
+) WITHOUT ROWID;
+CREATE TABLE answers (
+  scope TEXT NOT NULL, key TEXT NOT NULL, request_hash TEXT NOT NULL, body TEXT NOT NULL,
+  PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
 """
 
 
@@ -51,7 +70,9 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises:
         sqlite3.Error: the file cannot be opened or is no database.
     """
-    connection = sqlite3.connect(path, timeout=DB_WAIT_S, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        path, timeout=DB_WAIT_S, isolation_level=None, check_same_thread=False
+    )
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
@@ -107,9 +128,6 @@ def _insert_orders(connection: sqlite3.Connection, seed: int, customers: list[st
         orders.append((order_id, number, rng.choice(customers), total, status, city))
         seen = city if status == "delivered" else make_city(rng)
         shipments.append((order_id, rng.choice(CARRIERS), seen, int(status == "delivered")))
-    connection.executemany(
-        "INSERT INTO orders (id, number, customer_id, total_cents, status, city) VALUES (?, ?, ?, ?, ?, ?)",
-        orders,
-    )
+    connection.executemany("INSERT INTO orders VALUES (?, ?, ?, ?, ?, ?, 'normal')", orders)
     connection.executemany("INSERT INTO shipments VALUES (?, ?, ?, ?)", shipments)
     return len(orders)

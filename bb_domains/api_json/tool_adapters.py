@@ -1,7 +1,8 @@
 """Tool calls over HTTP, as a plan schema describes them.
 
-An adapter reaches only the hosts of its schema and follows no redirect. Secrets come by name, are sent where the schema
-says, and the bearer token that a login returns stays here: neither appears in a result.
+An adapter reaches only the hosts of its schema and follows no redirect. Secrets come by name and
+are sent where the schema says; the bearer token that a login returns stays here. Neither appears in
+a result.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from urllib.parse import quote, urlsplit
 import httpx
 
 from bb_core.errors import BBError
-from bb_domains.schema import PlanSchema, Tool
+from bb_domains.schema import Operation, PlanSchema, Service, Tool
 
 TIMEOUT_S = 10.0
-MAX_ANSWER_BYTES = 1_000_000
+MOST_BYTES = 1_000_000
 
 
-class ToolFailed(BBError):
+class ToolFailed(BBError):  # noqa: N818 - what happened, not a malfunction
     """The service refused a call, or could not be reached.
 
     Attributes:
@@ -30,7 +31,7 @@ class ToolFailed(BBError):
         reason: what the service said.
     """
 
-    def __init__(self, tool: str, status: int, reason: str):
+    def __init__(self, tool: str, status: int, reason: str) -> None:
         said = f"answered {status}: {reason}" if status else reason
         super().__init__(said, where=f"tool {tool}")
         self.tool = tool
@@ -44,25 +45,28 @@ class HttpAdapters:
 
     Attributes:
         schema: declares the tools and the hosts.
-        client: keeps connections alive; its own base URL, redirects and cookies are not used.
+        client: keeps connections alive.
         secrets: values by the names that the schema's tools use.
+        base_url: where the service is, if not where the schema says; its host must be declared too.
+
+    Raises:
+        BBError: the schema declares no service, or not the host of the base URL.
     """
 
     schema: PlanSchema
     client: httpx.Client
     secrets: Mapping[str, str] = field(repr=False)
+    base_url: str = ""
     _token: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        service = self.schema.service
-        if service is None:
-            raise BBError("declares no service", where=f"domain {self.schema.domain}", fix="add service: to it")
-        host = urlsplit(service.base_url).netloc
-        if host not in service.hosts and urlsplit(service.base_url).hostname not in service.hosts:
+        self.base_url = (self.base_url or self._service.base_url).rstrip("/")
+        url, hosts = urlsplit(self.base_url), self._service.hosts
+        if url.netloc not in hosts and url.hostname not in hosts:
             raise BBError(
-                f"{host} is not among the declared hosts",
-                where=f"domain {self.schema.domain}: service.base_url",
-                fix=f"declared are {', '.join(service.hosts)}",
+                f"{url.netloc} is not a declared host",
+                where=f"domain {self.schema.domain}: service",
+                fix=f"use one of {', '.join(hosts)}, or declare it in service.hosts",
             )
 
     def call(
@@ -73,7 +77,7 @@ class HttpAdapters:
         Args:
             tool: name of a tool of the schema.
             args: its arguments, references already replaced by what they refer to.
-            idempotency_key: sent if the tool honours keys; a repeated call then has no second effect.
+            idempotency_key: sent if the tool honours keys; repeating the call has no second effect.
 
         Returns:
             The service's answer, without a bearer token.
@@ -89,40 +93,56 @@ class HttpAdapters:
                 where=f"tool {tool}",
                 fix=f"domain {self.schema.domain} declares {', '.join(self.schema.tools)}",
             )
-        request = self._request(tool, declared, args)
+        secrets = {name: self._secret(tool, key) for name, key in declared.secrets.items()}
+        request = self._request(declared, declared.operation, args, secrets)
         if idempotency_key is not None and declared.idempotent:
             request.headers["Idempotency-Key"] = idempotency_key
         return self._keep_token(tool, self._send(tool, request))
 
-    def _request(self, name: str, tool: Tool, args: Mapping[str, Any]) -> httpx.Request:
-        assert self.schema.service is not None and tool.operation is not None
-        path, query, headers, body = tool.operation.path, {}, self._headers(), {}
+    @property
+    def _service(self) -> Service:
+        if self.schema.service is None:
+            raise BBError(
+                "declares no service",
+                where=f"domain {self.schema.domain}",
+                fix="add service: with base_url and hosts to its plan schema",
+            )
+        return self.schema.service
+
+    def _request(
+        self,
+        tool: Tool,
+        operation: Operation,
+        args: Mapping[str, Any],
+        secrets: Mapping[str, str],
+    ) -> httpx.Request:
+        """The request of a call, each argument in its place."""
+        path, query = operation.path, {}
+        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        fields: dict[str, Any] = dict(secrets)
+        whole: list[Any] = []
         for arg, value in args.items():
             place = tool.place(arg)
             if place.location == "path":
                 path = path.replace(f"{{{place.name}}}", quote(_text(value), safe=""))
             elif place.location == "query":
-                query[place.name] = value if isinstance(value, list) else _text(value)
+                query[place.name] = (
+                    [*map(_text, value)] if isinstance(value, list) else _text(value)
+                )
             elif place.location == "header":
                 headers[place.name] = _text(value)
             elif place.whole:
-                body = value
+                whole.append(value)
             else:
-                body[place.name] = value
-        for wire_name, secret in tool.secrets.items():
-            body[wire_name] = self._secret(name, secret)
-        content = {"json": body} if body and tool.operation.body in (None, "json") else {}
-        if body and tool.operation.body == "form":
-            content = {"data": body}
-        elif body and tool.operation.body == "binary":
-            content = {"content": _text(body)}
-        url = self.schema.service.base_url.rstrip("/") + path
+                fields[place.name] = value
         return self.client.build_request(
-            tool.operation.method, url, params=query, headers=headers, timeout=TIMEOUT_S, **content
+            operation.method,
+            self.base_url + path,
+            params=query,
+            headers=headers,
+            timeout=TIMEOUT_S,
+            **_content(operation, whole[0] if whole else fields or None),
         )
-
-    def _headers(self) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self._token}"} if self._token else {}
 
     def _secret(self, tool: str, name: str) -> str:
         if not self.secrets.get(name):
@@ -131,23 +151,31 @@ class HttpAdapters:
 
     def _send(self, tool: str, request: httpx.Request) -> dict[str, Any]:
         try:
-            response = self.client.send(request, follow_redirects=False)
+            response = self.client.send(request, stream=True, follow_redirects=False)
+            try:
+                body = _read(response)
+            finally:
+                response.close()
         except httpx.TimeoutException:
             raise ToolFailed(tool, 0, f"no answer within {TIMEOUT_S:g} s") from None
         except httpx.HTTPError as error:
-            raise ToolFailed(tool, 0, f"cannot reach {request.url.netloc.decode()}: {error}") from None
+            said = str(error) or type(error).__name__
+            raise ToolFailed(tool, 0, f"cannot reach {self.base_url}: {said}") from None
+        if body is None:
+            raise ToolFailed(tool, response.status_code, f"more than {MOST_BYTES} bytes")
+        value = _decoded(body)
         if not response.is_success:
-            raise ToolFailed(tool, response.status_code, _reason(response))
-        if not response.content:
+            reason = value.get("reason") if isinstance(value, dict) else None
+            said = reason if isinstance(reason, str) else response.reason_phrase
+            raise ToolFailed(tool, response.status_code, said)
+        if not body:
             return {}
-        try:
-            value = response.json()
-        except json.JSONDecodeError:
-            raise ToolFailed(tool, response.status_code, "the answer is not JSON") from None
+        if value is None:
+            raise ToolFailed(tool, response.status_code, "the answer is not JSON")
         return value if isinstance(value, dict) else {"value": value}
 
     def _keep_token(self, tool: str, answer: dict[str, Any]) -> dict[str, Any]:
-        bearer = self.schema.service.bearer if self.schema.service else None
+        bearer = self._service.bearer
         if bearer is None or bearer.tool != tool:
             return answer
         token = answer.get(bearer.field)
@@ -157,15 +185,34 @@ class HttpAdapters:
         return {key: value for key, value in answer.items() if key != bearer.field}
 
 
+def _content(operation: Operation, body: Any) -> dict[str, Any]:
+    """The body as `httpx.Client.build_request` takes it."""
+    if body is None:
+        return {}
+    if operation.body == "form":
+        return {"data": body}
+    if operation.body == "binary":
+        return {"content": _text(body).encode()}
+    return {"json": body}
+
+
+def _read(response: httpx.Response) -> bytes | None:
+    """The whole body, or None if it is too long."""
+    body = b""
+    for part in response.iter_bytes():
+        body += part
+        if len(body) > MOST_BYTES:
+            return None
+    return body
+
+
+def _decoded(body: bytes) -> Any:
+    """The JSON value of a body; None if it is none."""
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _reason(response: httpx.Response) -> str:
-    try:
-        value = response.json()
-    except json.JSONDecodeError:
-        value = None
-    if isinstance(value, dict) and isinstance(value.get("reason"), str):
-        return str(value["reason"])
-    return response.reason_phrase

@@ -1,8 +1,9 @@
 """Instrumented traces: the scripted workflow driven against the running service, call by call.
 
-Requests are planned first, from the service's own data and a seed, so that they do not depend on timing; then each is carried out.
-An order is refunded or cancelled at most once and no request appears twice, in all splits of one `TraceMaker` together.
-Everything in a trace is a function of the seeds of service and maker but `t_s`.
+Requests are planned first, from the service's own data and a seed, so that they do not depend on
+timing; then each is carried out. An order is refunded or cancelled at most once and no request
+appears twice, in all splits of one `TraceMaker` together. Everything in a trace is a function of
+the seeds of service and maker but `t_s`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from bb_core.plan import Plan, parse_reference
 from bb_core.trace import Trace, TraceStep
 from bb_domains.api_json.entities import make_amount, make_city, make_email, make_name
 from bb_domains.api_json.skins import Skin, held_out_skins, render, training_skins
-from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, WORKFLOWS, Goal, plan_for
+from bb_domains.api_json.workflows import (
+    GOAL_KINDS,
+    LEVELS,
+    REASONS,
+    TAGS,
+    WORKFLOWS,
+    Goal,
+    plan_for,
+)
 
 DOMAIN = "api_json"
 SPLITS: tuple[str, ...] = ("train", "dev", "unseen_wordings", "unseen_compositions", "fresh")
@@ -28,7 +37,9 @@ MAX_TRIES = 200
 class Adapters(Protocol):
     """What carries out a tool call; arguments are resolved."""
 
-    def call(self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None) -> dict[str, Any]:
+    def call(
+        self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> dict[str, Any]:
         """The tool's result."""
 
 
@@ -48,11 +59,14 @@ class Auditor(Protocol):
 def held_out_pairs() -> frozenset[tuple[str, str]]:
     """The ordered pairs of goal kinds that training never sees: 16 of 64.
 
-    Each kind comes first in two of them and second in two of them, so training has seen every kind in both places.
+    Each kind comes first in two of them and second in two of them, so training has seen every kind
+    in both places.
     """
     n = len(GOAL_KINDS)
     return frozenset(
-        (kind, GOAL_KINDS[(i + offset) % n]) for i, kind in enumerate(GOAL_KINDS) for offset in (1, 4)
+        (kind, GOAL_KINDS[(i + offset) % n])
+        for i, kind in enumerate(GOAL_KINDS)
+        for offset in (1, 4)
     )
 
 
@@ -65,7 +79,8 @@ def training_pairs() -> tuple[tuple[str, str], ...]:
 def composition(split: str, rng: random.Random) -> tuple[str, ...]:
     """The goal kinds of one request of a split.
 
-    train, dev, unseen_wordings: one goal (40%) or a training pair. unseen_compositions: three goals (3/4) or a held-out pair.
+    train, dev, unseen_wordings: one goal (40%) or a training pair. unseen_compositions: three goals
+        (3/4) or a held-out pair.
     fresh: one to three goals, any.
     """
     if split == "unseen_compositions":
@@ -157,7 +172,9 @@ class TraceMaker:
             ToolFailed: the service refused a call; its rules and the workflow disagree.
         """
         if split not in SPLITS:
-            raise BBError(f"no split {split!r}", where="traces", fix=f"use one of {', '.join(SPLITS)}")
+            raise BBError(
+                f"no split {split!r}", where="traces", fix=f"use one of {', '.join(SPLITS)}"
+            )
         rng = random.Random(f"{self._seed}/{split}")
         for i in range(n):
             yield self._carry_out(self._plan_request(split, rng), f"{split}-{i:05d}")

@@ -1,7 +1,8 @@
 """What a user can ask for, and the scripted plan that fulfils it.
 
-A goal is one wish; a request is a few goals in order; `plan_for` is the workflow that a careful clerk would follow:
-log in, then for each goal look the object up, confirm the owner where the rules ask for it, and act.
+A goal is one wish; a request is a few goals in order; `plan_for` is the workflow that a careful
+clerk would follow: log in, then for each goal look the object up, confirm the owner where the rules
+ask for it, and act.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ class Workflow:
 
     Attributes:
         tool: the tool that acts.
-        target: the type of object it acts on, `order` or `customer`; also the name of its handle argument.
+        target: the type of object it acts on, `order` or `customer`; also the name of its handle
+            argument.
         confirms_owner: whether the owner of the order is confirmed first.
         values: the goal's slots that become arguments of `tool`, in the order of its arguments.
     """
@@ -51,7 +53,8 @@ class Goal:
     """One wish: its kind (a key of `WORKFLOWS`) and the slots that a sentence has to name.
 
     Slots: `number` (order number) for order goals, `email` unless the goal is track or priority,
-    and the workflow's `values`. Amounts are in the currency's unit: int when whole, else float with two decimals.
+    and the workflow's `values`. Amounts are in the currency's unit: int when whole, else float with
+    two decimals.
     """
 
     kind: str
@@ -71,7 +74,7 @@ def slot_names(kind: str) -> tuple[str, ...]:
 
 
 def plan_for(goals: Sequence[Goal]) -> Plan:
-    """The scripted plan of a request: `login`, then the steps of each goal in the order of the request."""
+    """The scripted plan of a request: `login`, then the steps of each goal, in order."""
     steps = [Step(step_id(0), "login", {})]
     for goal in goals:
         _append_goal(steps, goal)

@@ -43,9 +43,7 @@ class Caller:
 
     def refused(self, method: str, path: str, status: int, why: str, **body: Any) -> None:
         answer = self.http.request(method, path, json=body or None)
-        assert (answer.status_code, why in answer.json()["reason"]) == (status, True), (
-            answer.text
-        )
+        assert (answer.status_code, why in answer.json()["reason"]) == (status, True), answer.text
 
 
 @pytest.fixture(scope="module")
