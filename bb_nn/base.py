@@ -27,7 +27,9 @@ def torch_dtype(name: str) -> torch.dtype:
         BaseRailError: the name is none of float32, bfloat16, float16.
     """
     if name not in _DTYPES:
-        raise BaseRailError(f"unknown dtype {name!r}", where="--dtype", fix=f"use {', '.join(_DTYPES)}")
+        raise BaseRailError(
+            f"unknown dtype {name!r}", where="--dtype", fix=f"use {', '.join(_DTYPES)}"
+        )
     return _DTYPES[name]
 
 

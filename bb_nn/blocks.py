@@ -7,11 +7,36 @@ and single tokens give the same numbers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bb_nn.memory import Memory
+
+
+@dataclass
+class Pass:
+    """One forward pass: what the lanes and the cache gave, and what the hooks collect.
+
+    Attributes:
+        ids: (B, S) token ids of all positions so far.
+        bits: (B, T, n) lane features of the new positions.
+        same: (B, T, S) bool, same goal.
+        visible: (B, T, S) bool, causal, present and inside the window.
+        present: (B, T, 1) 1 where the new position is no padding.
+        memory: the rail's state.
+        taps: hidden states by layer, filled by the hooks.
+    """
+
+    ids: Tensor
+    bits: Tensor
+    same: Tensor
+    visible: Tensor
+    present: Tensor
+    memory: Memory
+    taps: dict[int, Tensor]
 
 
 class RMSNorm(nn.Module):
@@ -22,6 +47,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(width))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(..., width) to (..., width)."""
         scale = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-6)
         return (x.float() * scale).to(x.dtype) * self.weight
 
@@ -74,6 +100,7 @@ class Mixer(nn.Module):
             self.drive.bias[width : 2 * width] = torch.linspace(0.0, 4.5, width)
 
     def forward(self, x: Tensor, present: Tensor, memory: Memory) -> Tensor:
+        """(B, T, D) to (B, T, D); `present` (B, T, 1) is 0 at padding."""
         x = x * present
         earlier = memory.last(f"{self.name}.conv", self.KERNEL - 1, x)
         window = torch.cat([earlier, x], dim=1)
@@ -133,14 +160,14 @@ class CrossAttention(nn.Module):
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(
-        self, x: Tensor, seen: Tensor, same: Tensor, visible: Tensor, memory: Memory
-    ) -> Tensor:
+    def forward(self, x: Tensor, seen: Tensor, current: Pass) -> Tensor:
+        """(B, T, D) to (B, T, D), from x into the base's states `seen` (B, T, D)."""
+        memory = current.memory
         before = torch.cat([memory.last(f"{self.name}.seen", 1, seen), seen], dim=1)[:, :-1]
         memory.append(f"{self.name}.seen", seen)
         keys = memory.grow(f"{self.name}.key", self.sight.key(torch.cat([seen, before], dim=-1)))
         values = memory.grow(f"{self.name}.value", self.value(seen))
-        weights = self.sight(x, keys, same, visible)
+        weights = self.sight(x, keys, current.same, current.visible)
         b, h, t, _ = weights.shape
         split = values.view(b, values.shape[1], h, -1).transpose(1, 2)
         return self.out((weights @ split).transpose(1, 2).reshape(b, t, -1))
@@ -156,9 +183,12 @@ class ProgramSlot(nn.Module):
     def __init__(self, width: int, bits: int, skills: int) -> None:
         super().__init__()
         self.choice = nn.Linear(width, skills)
-        self.adapters = nn.Parameter(torch.randn(skills, bits + 1, width) * 0.3 / bits**0.5)
+        self.adapters = nn.Parameter(
+            torch.randn(skills, bits + 1, width) * 0.3 / max(1, bits) ** 0.5
+        )
 
     def forward(self, x: Tensor, bits: Tensor) -> Tensor:
+        """(B, T, D) and bits (B, T, n) bool to (B, T, D)."""
         logits = self.choice(x).float()
         if self.training:
             logits = logits - torch.empty_like(logits).exponential_().log()
@@ -182,13 +212,11 @@ class CompBlock(nn.Module):
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(2 * width, width, bias=False)
 
-    def forward(
-        self, x: Tensor, seen: Tensor, bits: Tensor, same: Tensor, visible: Tensor,
-        present: Tensor, memory: Memory,
-    ) -> Tensor:  # fmt: skip
+    def forward(self, x: Tensor, seen: Tensor, current: Pass) -> Tensor:
         """(B, T, D) to (B, T, D); `seen` is the projection of the base's hidden states."""
-        x = x + self.slot(self.norms[0](x), bits)
-        x = x + self.mixer(self.norms[1](x), present, memory)
-        x = x + self.cross(self.norms[2](x), seen, same, visible, memory)
+        memory = current.memory
+        x = x + self.slot(self.norms[0](x), current.bits)
+        x = x + self.mixer(self.norms[1](x), current.present, memory)
+        x = x + self.cross(self.norms[2](x), seen, current)
         left, right = self.up(self.norms[3](x)).chunk(2, dim=-1)
         return x + self.down(F.silu(left) * right)

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 from bb_core.files import directory_atomic, read_json, write_atomic
 from bb_nn.base import fingerprint, load_base, vocabulary_hash
 from bb_nn.config import DualRailConfig
-from bb_nn.errors import CheckpointError, RailMismatch
+from bb_nn.errors import CheckpointError, RailMismatchError
 from bb_nn.lanes import LaneProgram, token_bytes
 
 if TYPE_CHECKING:
@@ -50,13 +50,15 @@ def load_rail(
 
     Raises:
         CheckpointError: the folder is no rail, or a file is cut short.
-        RailMismatch: the base's vocabulary or weights are not those the rail was trained with.
+        RailMismatchError: the base's vocabulary or weights are not those the rail was trained with.
     """
     from bb_nn.rail import DualRailForCausalLM
 
     root = Path(folder)
     config = _read_config(root)
-    pair = base if isinstance(base, tuple) else load_base(base or _known_base(config), device, dtype)
+    pair = (
+        base if isinstance(base, tuple) else load_base(base or _known_base(config), device, dtype)
+    )
     model, tokenizer = pair
     _check_base(root, config, model, tokenizer)
     lanes = LaneProgram.from_json(read_json(root / _LANES)) if (root / _LANES).exists() else None
@@ -98,14 +100,14 @@ def _known_base(config: DualRailConfig) -> str | None:
 def _check_base(root: Path, config: DualRailConfig, model: Any, tokenizer: Any) -> None:
     vocabulary = vocabulary_hash(tokenizer)
     if vocabulary != config.vocabulary:
-        raise RailMismatch(
+        raise RailMismatchError(
             f"the base's vocabulary is {vocabulary[:12]}…, the rail was trained with "
             f"{config.vocabulary[:12]}… ({config.base_name or 'embedded'})",
             where=str(root), fix="load it beside the base that it was trained with, or train anew",
         )  # fmt: skip
     found = fingerprint(model, tokenizer)
     if found != config.base_fingerprint:
-        raise RailMismatch(
+        raise RailMismatchError(
             f"the base's fingerprint is {found[:12]}…, the rail was trained with "
             f"{config.base_fingerprint[:12]}… ({config.base_name or 'embedded'})",
             where=str(root), fix="load it beside the base that it was trained with, in its dtype",

@@ -9,7 +9,7 @@ class BaseRailError(BBError):
     """The base rail cannot be loaded, or its layers cannot be found."""
 
 
-class RailMismatch(BBError):
+class RailMismatchError(BBError):
     """A rail is being loaded beside something it was not trained with."""
 
 

@@ -33,6 +33,7 @@ from bem_kernel.builder import CircuitBuilder
 from bem_kernel.circuit import Circuit, Gate, Op
 from bem_kernel.engine import evaluate
 from bem_kernel.lanes import pack_bits, unpack_bits
+from bem_kernel.scan import scan
 
 COUNTER_BITS = 4
 PLAN_MARKER = b"### Plan\n"
@@ -44,14 +45,15 @@ def clock_circuit() -> Circuit:
     """The sequential machine of a lane: (state, events) to (next state, done).
 
     Inputs: in_plan, armed, count[4], total[4], then the events sentence end, goal mark, plan
-    begins, goal complete. Outputs: the next state in the same order, then `done`.
+    begins, goal complete. Outputs: the next state in the same order, then the same bits again and
+    `done`. A sentence counts when it carries a mark and ends, or when the plan begins after it.
     """
     b = CircuitBuilder(_STATE + _EVENTS)
     in_plan, armed = 0, 1
     count, total = list(range(2, 6)), list(range(6, 10))
     end, mark, begins, complete = range(10, 14)
     heard = b.or_(armed, mark)
-    tick_request = b.and_(b.and_(end, heard), b.not_(in_plan))
+    tick_request = b.and_(b.and_(b.or_(end, begins), heard), b.not_(in_plan))
     tick = b.or_(tick_request, b.and_(complete, in_plan))
     stepped, carry = [], tick
     for bit in count:
@@ -66,7 +68,8 @@ def clock_circuit() -> Circuit:
     for left, right in zip(next_count, next_total, strict=True):
         differ = b.or_(differ, b.xor(left, right))
     done = b.and_(next_plan, b.not_(differ))
-    return b.build([next_plan, next_armed, *next_count, *next_total, done])
+    state = [next_plan, next_armed, *next_count, *next_total]
+    return b.build([*state, *state, done])
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,7 @@ class Cursor:
 
     @property
     def in_plan(self) -> bool:
+        """Whether the plan has begun."""
         return bool(self.state & 1)
 
 
@@ -138,6 +142,7 @@ class LaneProgram:
 
     @cached_property
     def tool_bits(self) -> int:
+        """Bits of a tool's number."""
         return max(1, len(self.tools).bit_length())
 
     @property
@@ -199,13 +204,11 @@ class LaneProgram:
         length, rows, _ = events.shape
         start = np.array([[c.state >> k & 1 for k in range(_STATE)] for c in cursors], bool)
         state = pack_bits(start.reshape(rows, _STATE))
-        outputs = np.zeros((length, rows, _STATE + 1), bool)
-        for t in range(length):
-            planes = np.concatenate([state, pack_bits(events[t])])
-            after = evaluate(self.clock, planes)
-            state = after[:_STATE]
-            outputs[t] = unpack_bits(after, rows)
-        return outputs
+        bits = events.transpose(1, 0, 2).reshape(rows, length * _EVENTS)
+        inputs = pack_bits(bits).reshape(length, _EVENTS, -1)
+        outputs = scan(self.clock, state, inputs)
+        flat = unpack_bits(outputs.reshape(length * (_STATE + 1), -1), rows)
+        return flat.reshape(rows, length, _STATE + 1).transpose(1, 0, 2)
 
     def _collect(
         self, outputs: NDArray[np.bool_], tools: NDArray[np.int64], history: list[list[Cursor]]
@@ -259,7 +262,7 @@ class LaneProgram:
         try:
             circuits = {k: circuit_from_json(v) for k, v in data["circuits"].items()}
             return cls(tools=tuple(data["tools"]), learned_bits=data["learned_bits"], **circuits)
-        except (KeyError, TypeError, ValueError) as error:
+        except (BBError, KeyError, TypeError, ValueError) as error:
             raise BBError(
                 f"not a lane program ({error})", where="lanes.json", fix="train the rail again"
             ) from error

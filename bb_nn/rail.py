@@ -13,7 +13,6 @@ base, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,34 +23,11 @@ from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from bb_nn.base import decoder_layers, fingerprint, freeze, hidden_size, vocabulary_hash
-from bb_nn.blocks import CompBlock, RMSNorm, Sight
+from bb_nn.blocks import CompBlock, Pass, RMSNorm, Sight
 from bb_nn.config import DualRailConfig
 from bb_nn.gates import Gates
-from bb_nn.lanes import LaneProgram, token_bytes
+from bb_nn.lanes import Cursor, LaneProgram, token_bytes
 from bb_nn.memory import Memory, RailCacheLayer
-
-
-@dataclass
-class Pass:
-    """One forward pass: what the lanes and the cache gave, and what the hooks collect.
-
-    Attributes:
-        ids: (B, S) token ids of all positions so far.
-        bits: (B, T, n) lane features of the new positions.
-        same: (B, T, S) bool, same goal.
-        visible: (B, T, S) bool, causal, present and inside the window.
-        present: (B, T, 1) 1 where the new position is no padding.
-        memory: the rail's state.
-        taps: hidden states by layer, filled by the hooks.
-    """
-
-    ids: Tensor
-    bits: Tensor
-    same: Tensor
-    visible: Tensor
-    present: Tensor
-    memory: Memory
-    taps: dict[int, Tensor]
 
 
 class BuilderRail(nn.Module):
@@ -63,10 +39,10 @@ class BuilderRail(nn.Module):
         self.tap_indices = taps
         self.norms = nn.ModuleList([RMSNorm(base_width) for _ in taps])
         self.inward = nn.ModuleList([nn.Linear(base_width, width) for _ in taps])
-        self.blocks = nn.ModuleList(
-            [CompBlock(width, config.heads, bits, config.skills, f"block{i}") for i in range(len(taps))]
-        )
-        self.gates = Gates([width] * (len(taps) - 1) + [base_width], config.alpha_start, config.alpha_budget)  # fmt: skip
+        shape = (width, config.heads, bits, config.skills)
+        self.blocks = nn.ModuleList([CompBlock(*shape, f"block{i}") for i in range(len(taps))])
+        gated = [width] * (len(taps) - 1) + [base_width]
+        self.gates = Gates(gated, config.alpha_start, config.alpha_budget)
         self.norm = RMSNorm(width)
         self.outward = nn.Linear(width, base_width, bias=False)
         nn.init.zeros_(self.outward.weight)
@@ -90,10 +66,10 @@ class BuilderRail(nn.Module):
         first: Tensor | None = None
         for i, block in enumerate(self.blocks):
             hidden = current.taps[self.tap_indices[i]]
-            seen = self.inward[i](self.norms[i](hidden.to(dtype)))
+            seen = self.inward[i](self.norms[i](hidden.to(dtype))) * current.present
             first = seen if first is None else first
             x = seen if x is None else x
-            c = block(x, seen, current.bits, current.same, current.visible, current.present, current.memory)  # fmt: skip
+            c = block(x, seen, current)
             if i + 1 < len(self.blocks):
                 x = alphas[i] * c + (1 - alphas[i]) * seen
         last = current.taps[self.tap_indices[-1]]
@@ -233,6 +209,7 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             labels: (B, T), -100 where no loss is wanted; shifted by one inside.
             use_cache: passed to the base.
             logits_to_keep: passed to the base.
+            **kwargs: passed to the base.
 
         Returns:
             loss (scalar or None), logits (B, T, vocabulary), past_key_values.
@@ -260,8 +237,7 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         layer = _rail_layer(cache)
         memory = layer.memory() if layer is not None else Memory({}, keep=False)
         whole = memory.grow("ids", ids)
-        batch, new = ids.shape
-        total = whole.shape[1]
+        new, total = ids.shape[1], whole.shape[1]
         present = torch.ones_like(whole) if mask is None else mask[:, :total].to(ids.device)
         fresh = present[:, total - new :]
         bits, counts = self._lanes(ids, fresh, layer)
@@ -276,17 +252,18 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         weight = fresh[..., None].to(self.rail.outward.weight.dtype)
         return Pass(whole, bits, same, visible, weight, memory, {})
 
-    def _lanes(self, ids: Tensor, fresh: Tensor, layer: RailCacheLayer | None) -> tuple[Tensor, Tensor]:  # fmt: skip
+    def _lanes(
+        self, ids: Tensor, fresh: Tensor, layer: RailCacheLayer | None
+    ) -> tuple[Tensor, Tensor]:
         """Lane features (B, T, n) and goal counts (B, T) of the new tokens."""
         if self.lanes is None:
             if layer is not None:
-                from bb_nn.lanes import Cursor
-
                 layer.add_cursors([[Cursor()] * ids.shape[1] for _ in range(ids.shape[0])])
             return ids.new_zeros(*ids.shape, 0).bool(), torch.zeros_like(ids)
+        known = len(self.table)
         pieces = [
-            [self.table[i] if here and i < len(self.table) else b"" for i, here in zip(row, mask, strict=True)]
-            for row, mask in zip(ids.tolist(), fresh.tolist(), strict=True)
+            [self.table[i] if here and i < known else b"" for i, here in zip(*row, strict=True)]
+            for row in zip(ids.tolist(), fresh.tolist(), strict=True)
         ]
         run = self.lanes.run(pieces, layer.last_cursors() if layer is not None else None)
         if layer is not None:

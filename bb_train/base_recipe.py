@@ -8,9 +8,11 @@ an interrupted run is a usable model and resumes from its last checkpoint.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import platform
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,8 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from tokenizers import Regex
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bb_core.files import write_atomic
@@ -44,7 +45,7 @@ class BaseRecipe:
     intermediate_size: int = 640
     context: int = 512
     batch: int = 8
-    steps: int = 4500
+    steps: int = 2000
     warmup: int = 100
     decay_share: float = 0.2
     learning_rate: float = 2e-3
@@ -151,7 +152,7 @@ def _load_state(folder: Path, model: LlamaForCausalLM, optimizer: Any) -> int:
 
 
 def train_base(recipe: BaseRecipe, out: Path, checkpoint_every: int = 250) -> dict[str, Any]:
-    """Train the base rail and write it to `out`.
+    """Train the base rail and write it to `out`; an unfinished run there is continued.
 
     Args:
         recipe: the recipe; equal recipes on equal Python versions give equal data.
@@ -163,41 +164,48 @@ def train_base(recipe: BaseRecipe, out: Path, checkpoint_every: int = 250) -> di
     """
     tokenizer = train_tokenizer(recipe)
     model = _new_model(recipe, tokenizer)
-    decayed = [p for p in model.parameters() if p.dim() > 1]
-    plain = [p for p in model.parameters() if p.dim() <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
-        lr=recipe.learning_rate, betas=(0.9, 0.95),
-    )  # fmt: skip
+    optimizer = _optimizer(recipe, model)
     done = _load_state(out / ".state", model, optimizer)
     forward = torch.compile(model) if recipe.compile else model
     losses: list[float] = []
-    progress = Progress(recipe.steps, "base rail")
-    progress.update(done)
-    for step, block in enumerate(_batches(recipe, tokenizer, done), start=done):
-        if step >= recipe.steps:
-            break
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _rate(recipe, step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
-            logits = forward(input_ids=block[:, :-1]).logits
-            loss = torch.nn.functional.cross_entropy(
-                logits.float().flatten(0, 1), block[:, 1:].flatten()
-            )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-        progress.update(1, note=f"loss {np.mean(losses[-50:]):.3f}")
-        if (step + 1) % checkpoint_every == 0:
-            _save_state(out / ".state", model, optimizer, step + 1)
-            _export(model, tokenizer, out)
-    progress.close()
+    with Progress(recipe.steps, "base rail") as progress:
+        for step, block in enumerate(_batches(recipe, tokenizer, done), start=done):
+            if step >= recipe.steps:
+                break
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate * _rate(recipe, step)
+            losses.append(_train_step(recipe, forward, optimizer, block))
+            progress.update(step + 1, note=f"loss {np.mean(losses[-50:]):.3f}")
+            if (step + 1) % checkpoint_every == 0:
+                _save_state(out / ".state", model, optimizer, step + 1)
     card = _card_figures(recipe, model, losses)
-    _export(model, tokenizer, out)
-    write_atomic(out / "recipe.json", json.dumps(card, indent=2, sort_keys=True) + "\n")
+    _export(model, tokenizer, out, card)
+    shutil.rmtree(out / ".state", ignore_errors=True)
     return card
+
+
+def _optimizer(recipe: BaseRecipe, model: LlamaForCausalLM) -> torch.optim.AdamW:
+    decayed = [p for p in model.parameters() if p.dim() > 1]
+    plain = [p for p in model.parameters() if p.dim() <= 1]
+    return torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.1}, {"params": plain, "weight_decay": 0.0}],
+        lr=recipe.learning_rate, betas=(0.9, 0.95),
+    )  # fmt: skip
+
+
+def _train_step(recipe: BaseRecipe, forward: Any, optimizer: Any, block: torch.Tensor) -> float:
+    """One step on (batch, context + 1) token ids; returns the loss in nats per token."""
+    with torch.autocast("cpu", torch.bfloat16, enabled=recipe.bf16):
+        logits = forward(input_ids=block[:, :-1]).logits
+        loss = torch.nn.functional.cross_entropy(
+            logits.float().flatten(0, 1), block[:, 1:].flatten()
+        )
+    loss.backward()
+    every = [p for group in optimizer.param_groups for p in group["params"]]
+    torch.nn.utils.clip_grad_norm_(every, 1.0)
+    optimizer.step()
+    optimizer.zero_grad()
+    return float(loss.item())
 
 
 def _card_figures(recipe: BaseRecipe, model: Any, losses: list[float]) -> dict[str, Any]:
@@ -213,10 +221,38 @@ def _card_figures(recipe: BaseRecipe, model: Any, losses: list[float]) -> dict[s
     }
 
 
-def _export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out: Path) -> None:
-    """Write `out` as a Hugging Face model folder with bfloat16 weights."""
-    import copy
-
-    half = copy.deepcopy(model).to(torch.bfloat16)
-    half.save_pretrained(out)
+def _export(model: Any, tokenizer: Any, out: Path, card: dict[str, Any]) -> None:
+    """Write `out` as a Hugging Face model folder with bfloat16 weights and a model card."""
+    weights = hashlib.sha256()
+    model.to(torch.bfloat16).save_pretrained(out)
     tokenizer.save_pretrained(out)
+    weights.update((out / "model.safetensors").read_bytes())
+    card["weights_sha256"] = weights.hexdigest()
+    write_atomic(out / "recipe.json", json.dumps(card, indent=2, sort_keys=True) + "\n")
+    write_atomic(out / "README.md", _CARD.format(**card, **card["recipe"]))
+
+
+_CARD = """# The embedded base rail
+
+A small causal language model of the Llama architecture, trained from nothing by
+`bb base train`. It exists so that builderbrain works and is tested without downloading a model.
+
+| | |
+|---|---|
+| parameters | {parameters:,} |
+| shape | {layers} layers, width {hidden_size}, {heads} heads, tied embeddings |
+| vocabulary | {vocab_size}, byte-level BPE, digits single |
+| context in training | {context} tokens |
+| data, library | sources and docstrings of Python {python}'s standard library |
+| data, made | {made_share:.0%} of the characters: invented records in prose and as data |
+| SHA-256 of the library files | `{corpus_sha256}` |
+| recipe | {steps} steps of {batch} × {context} tokens ({tokens:,} in all), in `recipe.json` |
+| optimiser | AdamW, peak rate {learning_rate}, bfloat16 autocast, seed {seed} |
+| training loss, last 100 steps | {training_loss_last_100_steps_nats} nats per token |
+| weights | bfloat16, SHA-256 `{weights_sha256}` |
+
+**Limits.** It has read about as much text as fits a few novels. It knows some English, Python and
+JSON, and it can continue what it has seen before; it knows no facts, follows no instructions and
+was never shown a plan, a request or anything of the evaluation splits. Equal recipes give equal
+data on equal Python versions; weights agree to rounding across processors, not bit for bit.
+"""

@@ -12,24 +12,25 @@ import json
 import random
 from collections.abc import Callable, Iterator
 
-_SYLLABLES = (
-    "ka lo mi ra ne to sa vi du be ri no la me ti ga po shi ve lu an el or in us ar en ia ol"
-    " dra ste bri mor fen gal wick ham ton ley by ford"
-).split()
+# ruff: noqa: SIM905
+_SYLLABLES = """
+ka lo mi ra ne to sa vi du be ri no la me ti ga po shi ve lu an el or in us ar en ia ol
+dra ste bri mor fen gal wick ham ton ley by ford
+""".split()
 _FIELDS: dict[str, Callable[[random.Random], object]] = {}
-_THINGS = (
-    "book lamp garden engine ticket letter room song recipe bridge parcel invoice meeting train"
-    " camera window report sensor bicycle lesson river account machine guest message contract"
-    " package printer student teacher doctor farmer visitor member item table printer route"
-).split()
-_STATES = (
-    "open closed late early broken ready missing new old urgent normal slow fast red green blue"
-    " small large heavy light cheap expensive damaged wrong right free busy active empty full"
-).split()
-_VERBS = (
-    "arrived left moved stopped changed returned waited failed started finished appeared"
-    " called wrote answered asked paid sold bought sent received lost found"
-).split()
+_THINGS = """
+book lamp garden engine ticket letter room song recipe bridge parcel invoice meeting train
+camera window report sensor bicycle lesson river account machine guest message contract
+package printer student teacher doctor farmer visitor member item table printer route
+""".split()
+_STATES = """
+open closed late early broken ready missing new old urgent normal slow fast red green blue
+small large heavy light cheap expensive damaged wrong right free busy active empty full
+""".split()
+_VERBS = """
+arrived left moved stopped changed returned waited failed started finished appeared
+called wrote answered asked paid sold bought sent received lost found
+""".split()
 
 
 def word(rng: random.Random, low: int = 2, high: int = 3) -> str:
@@ -77,7 +78,8 @@ _CLAUSES = {
 _OPENERS = [
     "There is a {thing}", "We have a {thing}", "I saw a {thing}", "Please look at the {thing}",
     "Then came the {thing}", "Yesterday the {thing} {verb}, the one", "The {thing} {verb}, the one",
-    "They want a {thing}", "Could you find the {thing}", "Also note the {thing}", "Next is a {thing}",
+    "They want a {thing}", "Could you find the {thing}", "Also note the {thing}",
+    "Next is a {thing}",
     "My friend has a {thing}", "It is about the {thing}", "She asked for the {thing}",
 ]  # fmt: skip
 
