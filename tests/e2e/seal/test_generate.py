@@ -47,7 +47,8 @@ def arguments(model_folder, tiny, tmp_path):
 
 
 def read(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 @pytest.mark.slow

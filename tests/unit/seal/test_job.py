@@ -39,7 +39,8 @@ def job(speaker, passages):
 
 
 def rows(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with open(path, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
 
 
 def test_a_run_writes_three_files_that_agree(generator, job, passages, tmp_path):
