@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import string
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bb_core.errors import BBError
@@ -37,6 +37,7 @@ def plans(draw: st.DrawFn) -> Plan:
     return Plan(tuple(steps))
 
 
+@settings(max_examples=50)
 @given(plans())
 def test_text_round_trips(plan: Plan) -> None:
     text = plan_text(plan)
@@ -45,17 +46,20 @@ def test_text_round_trips(plan: Plan) -> None:
     assert plan_text(parse_plan(text)) == text
 
 
+@settings(max_examples=50)
 @given(plans(), st.sampled_from(["", " ", "\n\t"]))
 def test_spaces_between_tokens_do_not_matter(plan: Plan, space: str) -> None:
     loose = json.dumps(json.loads(plan_text(plan)), indent=space or None)
     assert parse_plan(loose) == plan
 
 
+@settings(max_examples=50)
 @given(plans())
 def test_canonical_plans_are_left_alone_by_renaming(plan: Plan) -> None:
     assert rename_steps(plan) == plan
 
 
+@settings(max_examples=50)
 @given(plans())
 def test_the_graph_is_ordered_as_written(plan: Plan) -> None:
     graph = plan_graph(plan)
