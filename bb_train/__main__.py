@@ -26,9 +26,11 @@ def train(
 
     Example: accelerate launch -m bb_train --config configs/train_rail.yaml seed=1
     """
+    from bb_nn.base import quiet_transformers
     from bb_train.config import load_config
     from bb_train.loop import train as run_training
 
+    quiet_transformers()
     run_training(load_config(config, words), processes)
 
 

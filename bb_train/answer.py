@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bb_core.plan import Plan, parse_plan
-from bb_core.trace import Trace, trace_plan
 from bb_core.workspace import Workspace
 from bb_domains.api_json.demo import Demo
-from bb_domains.api_json.traces import TraceMaker
+from bb_domains.api_json.planner import RequestPlanner, World
+from bb_domains.api_json.workflows import plan_for
 from bb_domains.domain import Domain
 from bb_runtime.check import check_plan
 from bb_runtime.decode import decode_plans
@@ -20,7 +20,7 @@ from bb_runtime.errors import PlanRefused
 from bb_runtime.execute import StepOutcome, execute
 from bb_train.evaluate import DecodeBudget
 from bb_train.promotion import load_rail
-from bb_train.service import changed_rows, database, read_rows, service_copy
+from bb_train.service import changed_rows, database, read_rows
 from bb_train.study import Model
 from bem_kernel.ledger import Ledger, verify
 
@@ -54,14 +54,14 @@ class Answer:
         return asdict(self) | {"changes": list(self.changes)}
 
 
-def unseen_request(work: Workspace, seed: int) -> Trace:
-    """A request of a composition held out from training, about entities drawn anew.
+def unseen_request(demo: Demo, seed: int) -> tuple[str, Plan]:
+    """A request of a composition held out from training, and its scripted workflow.
 
-    Its reference workflow runs on a copy of the service, so the live one is still as it was.
+    It is about orders and customers drawn anew from the live service.
     """
-    with service_copy(work) as scratch:
-        maker = TraceMaker(scratch.adapters, scratch.auditor, seed)
-        return next(iter(maker.make("unseen_compositions", 1)))
+    planner = RequestPlanner(World.read(demo.auditor), seed)
+    request = next(planner.plan("unseen_compositions", 1))
+    return request.text, plan_for(request.goals)
 
 
 def answer_request(
@@ -69,7 +69,7 @@ def answer_request(
     domain: Domain,
     demo: Demo,
     rail: tuple[Path, Model, DecodeBudget],
-    trace: Trace,
+    wanted: tuple[str, Plan],
     say: Say,
 ) -> Answer:
     """Decode a plan under the masks, draw it, check it, run it, and show what it changed.
@@ -79,14 +79,15 @@ def answer_request(
         domain: the plan's domain.
         demo: the live service.
         rail: folder of the rail, its base, and the budget of the answer.
-        trace: the request, and the scripted workflow that the plan is compared with.
+        wanted: the request, and the scripted workflow that the plan is compared with.
         say: prints one line.
     """
     folder, model, budget = rail
-    say(f"request: {trace.request}")
+    request = wanted[0]
+    say(f"request: {request}")
     decoded = decode_plans(
         *load_rail(folder, model),
-        [trace.request],
+        [request],
         domain,
         max_new_tokens=budget.max_new_tokens,
         batch_size=1,
@@ -94,40 +95,42 @@ def answer_request(
     say(f"decoded {decoded.tokens} tokens in {decoded.seconds:.1f} s under the masks")
     if not decoded.finished:
         reason = f"no end within {budget.max_new_tokens} tokens"
-        return Answer(trace.request, decoded.text, "unfinished", reason, False, (), "")
-    return _check_and_run(work, domain, demo, trace, decoded.text, say)
+        return Answer(request, decoded.text, "unfinished", reason, False, (), "")
+    return _check_and_run(work, domain, demo, (wanted, decoded.text), say)
 
 
 def _check_and_run(
-    work: Workspace, domain: Domain, demo: Demo, trace: Trace, text: str, say: Say
+    work: Workspace,
+    domain: Domain,
+    demo: Demo,
+    decoded: tuple[tuple[str, Plan], str],
+    say: Say,
 ) -> Answer:
+    (request, reference), text = decoded
     plan = parse_plan(text)
     for line in draw_terminal(plan).splitlines():
         say(f"  {line}")
-    matches = plan == trace_plan(trace)
+    same = plan == reference
     try:
         certificate = check_plan(domain, plan)
     except PlanRefused as refusal:
         say(f"refused: {refusal}")
-        return Answer(trace.request, text, "refused", str(refusal), matches, (), "")
+        return Answer(request, text, "refused", str(refusal), same, (), "")
     say(f"checked: certificate for plan {certificate.plan_hash[:12]}")
     before = read_rows(database(work))
     log = work.logs / "plans.jsonl"
     with Ledger(log) as ledger:
-        execution = execute(
+        done = execute(
             domain, plan, certificate, demo.adapters, ledger, on_step=lambda o: _say_step(o, say)
         )
     changes = changed_rows(before, read_rows(database(work)))
-    say(f"execution: {execution.status} {execution.reason}".rstrip())
+    say(f"execution: {done.status} {done.reason}".rstrip())
     say(f"{len(changes)} rows of the service's database changed" + ":" * bool(changes))
     for line in changes:
         say(f"  {line}")
-    _verify(log, execution.head, say)
-    _say_match(plan, trace, say)
-    return Answer(
-        trace.request, text, execution.status, execution.reason, matches, tuple(changes),
-        execution.head,
-    )  # fmt: skip
+    _verify(log, done.head, say)
+    say(f"the plan {'equals' if same else 'differs from'} the scripted workflow of this request")
+    return Answer(request, text, done.status, done.reason, same, tuple(changes), done.head)
 
 
 def _say_step(outcome: StepOutcome, say: Say) -> None:
@@ -139,8 +142,3 @@ def _verify(log: Path, head: str, say: Say) -> None:
     found = verify(log, head)
     state = "verified" if found.ok else f"BROKEN: {found.reason}"
     say(f"log chain {log}: {found.entries} entries, {state}, head {found.head[:12]}")
-
-
-def _say_match(plan: Plan, trace: Trace, say: Say) -> None:
-    same = plan == trace_plan(trace)
-    say(f"the plan {'equals' if same else 'differs from'} the scripted workflow of this request")

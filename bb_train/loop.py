@@ -11,8 +11,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -168,21 +168,24 @@ def _run_steps(session: Session, stop: threading.Event) -> None:
     )
     session.model.train()
     saved = time.monotonic()
-    for batch in _with_progress(session, schedule[session.step :]):
-        started = time.monotonic()
-        loss_share = _one_step(session, batch)
-        session.seconds += time.monotonic() - started
-        stopped = _agree(session, loss_share, stop.is_set())
-        if session.is_main:
-            _log_step(session)
-        if stopped or time.monotonic() - saved > config.checkpoint_every_s:
-            _save(session)
-            saved = time.monotonic()
-        if stopped:
-            raise Interrupted
+    with closing(_with_progress(session, schedule[session.step :])) as batches:
+        for batch in batches:
+            started = time.monotonic()
+            loss_share = _one_step(session, batch)
+            session.seconds += time.monotonic() - started
+            stopped = _agree(session, loss_share, stop.is_set())
+            if session.is_main:
+                _log_step(session)
+            if stopped or time.monotonic() - saved > config.checkpoint_every_s:
+                _save(session)
+                saved = time.monotonic()
+            if stopped:
+                raise Interrupted
 
 
-def _with_progress(session: Session, batches: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+def _with_progress(
+    session: Session, batches: list[tuple[int, ...]]
+) -> Generator[tuple[int, ...], None, None]:
     """The batches, with a bar on the main process."""
     if not session.is_main:
         yield from batches

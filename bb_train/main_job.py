@@ -103,9 +103,9 @@ def run_main_job(place: Place) -> dict[str, Any]:
         rows, trainings = _compare(place, study)
         verdict = _decide(place, domain, demo, rail)
         with announced(7, _STEPS, "answer one request that nobody trained on") as say:
-            trace = unseen_request(place.work, place.job.question_seed)
-            parts = (verdict.folder, place.model, place.budget)
-            answer = answer_request(place.work, domain, demo, parts, trace, say)
+            wanted = unseen_request(demo, place.job.question_seed)
+            rail_parts = (verdict.folder, place.model, place.budget)
+            answer = answer_request(place.work, domain, demo, rail_parts, wanted, say)
     summary = {
         "work": str(place.work.root),
         "rail": str(rail),

@@ -27,7 +27,7 @@ def run_child(command: Sequence[str], *, where: str, fix: str) -> None:
     Raises:
         BBError: the command ended with another exit code than 0.
     """
-    child = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)  # noqa: S603
+    child = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
     try:
         code = child.wait()
     except BaseException:
@@ -71,7 +71,7 @@ def _each(processes: Sequence, action: str) -> None:
 
 
 def training_command(config: Path, words: Sequence[str], processes: int, device: str) -> list[str]:
-    """The `accelerate launch` command of one training run, on this interpreter.
+    """The `accelerate launch` command of one training run, on this interpreter (`launcher`).
 
     On a CPU machine `--multi_gpu` with several processes starts that many gloo processes, while
     `--cpu` would quietly start one; `bb_train` itself checks the count (`--processes`).
@@ -86,7 +86,7 @@ def training_command(config: Path, words: Sequence[str], processes: int, device:
     several = ["--multi_gpu"] if processes > 1 else []
     single_cpu = ["--cpu"] if processes == 1 and device == "cpu" else []
     return [
-        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *(sys.executable, "-m", "bb_train.launcher"),
         *several,
         *single_cpu,
         *("--num_processes", str(processes), "--num_machines", "1", "--mixed_precision", "no"),

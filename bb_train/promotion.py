@@ -10,10 +10,10 @@ from typing import Any
 
 from bb_core.plan import Plan
 from bb_core.progress import Progress
-from bb_core.trace import trace_plan
 from bb_core.workspace import Workspace
 from bb_domains.api_json.demo import Demo
-from bb_domains.api_json.traces import TraceMaker
+from bb_domains.api_json.planner import RequestPlanner, World
+from bb_domains.api_json.workflows import plan_for
 from bb_domains.domain import Domain
 from bb_nn.base import fingerprint, load_base
 from bb_nn.rail import DualRailForCausalLM
@@ -27,13 +27,11 @@ from bb_safety.risk import Change
 from bb_safety.submit import submit
 from bb_train.evaluate import DecodeBudget
 from bb_train.run_dir import RunDir, read_record
-from bb_train.service import service_copy
 from bb_train.shadow import ShadowEvaluator, dry_run, measurable
 from bb_train.study import Model
 from bem_kernel.ledger import Ledger
 
 _FIRST_SEED = 1_000_003  # far from the seeds that traces for training are made with
-_SPARE = 8  # requests drawn beyond those asked for, in place of those that cannot be measured
 
 
 @dataclass(frozen=True)
@@ -126,21 +124,20 @@ def decide(
 def _evaluator(
     work: Workspace, registry: Registry, candidate: Candidate, demo: Demo, n: int
 ) -> Iterator[ShadowEvaluator]:
-    """Fresh requests made on a copy of the service, and what decodes and dry-runs the answers.
+    """Fresh requests about the service's present state, and what decodes and dry-runs answers.
 
     The seed of the draw counts the evaluation sets used so far, so no draw is offered twice.
     """
     domain, seed = candidate.domain, _FIRST_SEED + len(registry.usage.evaluation_sets())
-    with service_copy(work) as scratch:
-        maker = TraceMaker(scratch.adapters, scratch.auditor, seed)
-        traces = list(maker.make("fresh", n + _SPARE))
+    planner = RequestPlanner(World.read(demo.auditor), seed)
+    drawn = ((request.text, plan_for(request.goals)) for request in planner.plan("fresh", 2 * n))
     rails = _Rails(registry, candidate)
     with Ledger(work.caches / f"shadow-{seed}.jsonl", sync="batch") as ledger:
 
         def effects(plan: Plan) -> frozenset[Change] | None:
             return dry_run(domain, plan, demo.adapters, ledger)
 
-        references = measurable(traces, lambda trace: effects(trace_plan(trace)), n)
+        references = measurable(drawn, effects, n)
         yield ShadowEvaluator(domain, rails.base(), seed, references, rails.decode, effects)
 
 

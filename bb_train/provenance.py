@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bb_core.canonical import file_sha256, fingerprint, sha256_hex
+from bb_domains.schema import schema_data
 from bb_train.config import TrainConfig
 from bb_train.run_dir import RunDir
 from bem_kernel.ledger import Ledger, verify
@@ -34,6 +35,7 @@ def inputs(config: TrainConfig, domain: Domain, base: str) -> dict[str, Any]:
             "name": domain.name,
             "fingerprint": domain.fingerprint,
             "grammar": sha256_hex(domain.grammar.encode()),
+            "schema": fingerprint(schema_data(domain.schema)),
         },
         "config": config.model_dump(mode="json"),
         "data": {"train": file_sha256(config.data.train)},

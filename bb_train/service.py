@@ -1,4 +1,4 @@
-"""The demonstration service as the main job uses it: the live one, and copies to try things on."""
+"""The demonstration service as the main job uses it, and what changes in its database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 
 from bb_core.workspace import Workspace
-from bb_domains.api_json.credentials import new_credentials
 from bb_domains.api_json.demo import Demo, connect, stored_credentials
 from bb_domains.api_json.server import LOOPBACK, running_service
 
@@ -62,24 +61,6 @@ def connected(work: Workspace, base_url: str) -> Iterator[Demo]:
         yield connect(base_url, login, client)
 
 
-@contextmanager
-def service_copy(work: Workspace) -> Iterator[Demo]:
-    """A second service on a copy of the live database: what it does changes nothing outside it."""
-    folder = work.caches / "service-copy"
-    folder.mkdir(exist_ok=True)
-    path = folder / "service.db"
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    with closing(sqlite3.connect(database(work))) as live, closing(sqlite3.connect(path)) as copy:
-        live.backup(copy)
-    login = new_credentials()
-    with (
-        running_service(path, seed=0, credentials=login) as service,
-        httpx.Client(trust_env=False) as client,
-    ):
-        yield connect(service.base_url, login, client)
-
-
 def read_rows(path: Path) -> Rows:
     """Every row of the service's database but those of sessions, which hold hashes of tokens."""
     found: Rows = {}
@@ -106,11 +87,9 @@ def changed_rows(before: Rows, after: Rows) -> list[str]:
 
 
 def _change(old: dict[str, Any] | None, new: dict[str, Any] | None) -> str:
-    if old is None and new is not None:
-        return "new row " + ", ".join(f"{name}={value!r}" for name, value in new.items())
-    if new is None:
-        return f"row removed {old}"
-    assert old is not None
+    if old is None or new is None:
+        columns = ", ".join(f"{name}={value!r}" for name, value in (old or new or {}).items())
+        return f"{'new row' if old is None else 'row removed'} {columns}"
     name = next(iter(new))
     changes = [f"{k}: {old[k]!r} → {new[k]!r}" for k in new if old[k] != new[k]]
     return f"{name}={new[name]!r}: " + ", ".join(changes)

@@ -7,13 +7,12 @@ service that holds the state the requests were made for, and its writes are coll
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bb_core.canonical import canonical_json
 from bb_core.plan import Plan
-from bb_core.trace import Trace
 from bb_domains.domain import Domain
 from bb_domains.schema import PlanSchema
 from bb_runtime.check import check_plan
@@ -164,18 +163,25 @@ class ShadowEvaluator:
 
 
 def measurable(
-    traces: Sequence[Trace], effects: Callable[[Trace], frozenset[Change] | None], n: int
+    workflows: Iterable[tuple[str, Plan]],
+    effects: Callable[[Plan], frozenset[Change] | None],
+    n: int,
 ) -> list[Reference]:
-    """The first `n` traces whose own workflow holds in the state the dry runs read.
+    """The first `n` requests whose scripted workflow holds in the state that dry runs read.
 
-    Workflows are recorded one after the other and may depend on each other (an address changed by
+    Requests are planned one after the other and may depend on each other (an address changed by
     one is used by the next), while dry runs all start from the same state.
+
+    Args:
+        workflows: request and scripted plan, in the order of drawing.
+        effects: what a plan would change, None if its dry run fails.
+        n: how many are wanted.
     """
     found = []
-    for trace in traces:
-        changes = effects(trace)
+    for request, plan in workflows:
+        changes = effects(plan)
         if changes is not None:
-            found.append(Reference(trace.request, changes))
+            found.append(Reference(request, changes))
         if len(found) == n:
             break
     return found

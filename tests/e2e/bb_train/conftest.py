@@ -1,38 +1,14 @@
 """A tiny random base on disk, and traces of api_json made without a service."""
 
 import random
+import shutil
+from pathlib import Path
 
 import pytest
 
 from bb_core.trace import Trace, TraceStep, save_traces, trace_plan
 
-SCHEMA = """
-domain: api_json
-objects: {order: {slots: 3}}
-fluents: {logged_in: [], tracked: [order]}
-tools:
-  login: {effect: read, pre: "!logged_in", effects: [logged_in]}
-  get_order:
-    args:
-      type: object
-      properties: {number: {type: integer, minimum: 1000, maximum: 9999}}
-      required: [number]
-      additionalProperties: false
-    effect: read
-    binds: {object: order, key: number}
-    pre: logged_in
-  track_shipment:
-    args:
-      type: object
-      properties: {order: {type: string}}
-      required: [order]
-      additionalProperties: false
-    effect: read
-    handles: {order: {object: order, path: id}}
-    pre: logged_in & !tracked(order)
-    effects: ["tracked(order)"]
-graph: {every_handle_used: true}
-"""
+SCHEMA = Path(__file__).parents[2] / "unit" / "bb_train" / "tracking.yaml"
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +64,7 @@ def tiny_base(tmp_path_factory, traces):
 def domain_folder(tmp_path_factory):
     """The part of api_json that the traces use."""
     folder = tmp_path_factory.mktemp("domain")
-    (folder / "plan_schema.yaml").write_text(SCHEMA)
+    shutil.copy(SCHEMA, folder / "plan_schema.yaml")
     return folder
 
 

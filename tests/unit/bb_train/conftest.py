@@ -1,6 +1,17 @@
 """A tokenizer and a random model of our own, small enough to make in each test session."""
 
+from pathlib import Path
+
 import pytest
+
+from bb_domains.domain import make_domain
+from bb_domains.schema import load_schema
+
+
+@pytest.fixture(scope="session")
+def domain():
+    """A small domain: log in, look orders up, track and cancel them."""
+    return make_domain(load_schema(Path(__file__).with_name("tracking.yaml")))
 
 
 @pytest.fixture(scope="session")
