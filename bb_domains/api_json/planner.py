@@ -47,7 +47,7 @@ class World:
         orders: each order by number, as the service said at the start.
         emails: current address of each customer by identifier.
         spent: numbers of orders that are refunded or cancelled.
-        noted: (customer, tag) pairs that exist since the start.
+        noted: (customer, tag) pairs that exist.
         taken_emails: every address that was ever in use.
     """
 
@@ -61,13 +61,15 @@ class World:
     def read(cls, auditor: Auditor) -> World:
         """The world as the service reports it."""
         orders = {order["number"]: order for order in auditor.orders()}
-        emails = {customer["id"]: customer["email"] for customer in auditor.customers()}
+        customers = auditor.customers()
+        emails = {customer["id"]: customer["email"] for customer in customers}
+        noted = {(customer["id"], tag) for customer in customers for tag in customer["notes"]}
         spent = {
             number
             for number, order in orders.items()
             if order["status"] == "cancelled" or order["refunded"] is not None
         }
-        return cls(orders, emails, spent, set(), set(emails.values()))
+        return cls(orders, emails, spent, noted, set(emails.values()))
 
 
 @dataclass(frozen=True)

@@ -152,7 +152,8 @@ class Rules:
     def list_customers(self, after: str, limit: int) -> list[Row]:
         """Customers with an identifier above `after`, by identifier, for audits."""
         sql = "SELECT id, email, name FROM customers WHERE id > ? ORDER BY id LIMIT ?"
-        return [dict(row) for row in self.db.execute(sql, (after, limit))]
+        rows = self.db.execute(sql, (after, limit)).fetchall()
+        return [{**dict(row), **self._belongings(row["id"])} for row in rows]
 
     def read_state(self, numbers: list[int], customer_ids: list[str]) -> Row:
         """The named orders and customers in full; unknown ones are left out."""

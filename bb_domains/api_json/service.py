@@ -338,7 +338,7 @@ def _add_audit_routes(app: FastAPI) -> None:
         "/audit/customers",
         operation_id="list_customers",
         responses={401: REFUSALS[401]},
-        response_model=list[b.Customer],
+        response_model=list[b.CustomerState],
     )
     async def list_customers(caller: Caller, limit: PageSize, after: str = "") -> list[Row]:
         """Customers by identifier, for audits."""

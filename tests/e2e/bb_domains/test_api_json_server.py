@@ -112,10 +112,12 @@ def test_the_service_listens_on_loopback_only_and_stops(tmp_path: Path) -> None:
 
 def test_the_service_stops_when_the_block_fails(tmp_path: Path) -> None:
     started = []
-    with pytest.raises(RuntimeError, match="boom"):
-        with running_service(tmp_path / "a.db", seed=0, credentials=CREDENTIALS) as service:
-            started.append(psutil.Process(service.pid))
-            raise RuntimeError("boom")
+    with (
+        pytest.raises(RuntimeError, match="boom"),
+        running_service(tmp_path / "a.db", seed=0, credentials=CREDENTIALS) as service,
+    ):
+        started.append(psutil.Process(service.pid))
+        raise RuntimeError("boom")
     assert not started[0].is_running()
 
 
@@ -148,9 +150,9 @@ def test_a_taken_port_is_said(tmp_path: Path, capfd: pytest.CaptureFixture[str])
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(BBError, match="did not start.*--port 0"):
-            with running_service(tmp_path / "a.db", seed=0, credentials=CREDENTIALS, port=port):
-                pass
+        service = running_service(tmp_path / "a.db", seed=0, credentials=CREDENTIALS, port=port)
+        with pytest.raises(BBError, match=r"did not start.*--port 0"), service:
+            pass
     assert f"cannot listen on 127.0.0.1:{port}" in capfd.readouterr().err
 
 
@@ -158,8 +160,8 @@ def test_a_file_that_is_no_database_is_said(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.db").write_text("this is a text " * 1000)
-    with pytest.raises(BBError, match="did not start"):
-        with running_service(tmp_path / "notes.db", seed=0, credentials=CREDENTIALS):
-            pass
+    service = running_service(tmp_path / "notes.db", seed=0, credentials=CREDENTIALS)
+    with pytest.raises(BBError, match="did not start"), service:
+        pass
     said = capfd.readouterr().err
     assert "notes.db" in said and "not a database" in said and "Traceback" not in said
