@@ -21,7 +21,7 @@ from bb_domains.schema import parse_schema
 
 SECRETS = {USER_VARIABLE: "demo", PASSWORD_VARIABLE: "hidden-word"}
 Answer = Callable[[httpx.Request], httpx.Response]
-OK = {"id": "ord_1", "token": "tok"}
+OK = {"id": "ord_1", "token": "t0ken-value"}
 
 
 class Wire:
@@ -87,8 +87,8 @@ def test_the_login_sends_secrets_and_keeps_the_token(adapters: HttpAdapters, wir
     assert json.loads(wire.sent[0].content) == {"username": "demo", "password": "hidden-word"}
     assert "Authorization" not in wire.sent[0].headers
     adapters.call("get_order", {"number": 1042})
-    assert wire.sent[1].headers["Authorization"] == "Bearer tok"
-    assert "tok" not in repr(adapters) and "hidden-word" not in repr(adapters)
+    assert wire.sent[1].headers["Authorization"] == "Bearer t0ken-value"
+    assert "t0ken-value" not in repr(adapters) and "hidden-word" not in repr(adapters)
 
 
 def test_a_login_without_a_token_fails(adapters: HttpAdapters, wire: Wire) -> None:
