@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 
 from bb_core.errors import UsageError
-from seal.rouge import rouge_l, words
+from seal.rouge import is_unspaced, rouge_l, words
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,13 @@ class QualityLimits:
     """Bounds of the filters.
 
     Attributes:
-        min_words, max_words: length of an edit, in words (a Han or Kana character is one).
+        min_words, max_words: length of an edit, in words (see `seal.rouge.words`).
         min_letter_share: share of letters, marks and digits among the visible characters.
         max_repeated_share: share of an edit's 2-, 3- or 4-word sequences that repeat others.
         max_within: ROUGE-L F-measure with an edit already kept for the passage.
         min_source: ROUGE-L precision against the passage; below it the edit is off the subject.
         max_source: the same from above; beyond it the edit is a copy.
+        min_shared: words in common with the passage that say something, see `content_words`.
 
     Raises:
         UsageError: a bound out of range, or a lowest bound above its highest.
@@ -38,9 +39,10 @@ class QualityLimits:
     max_within: float = 0.7
     min_source: float = 0.1
     max_source: float = 0.95
+    min_shared: int = 1
 
     def __post_init__(self) -> None:
-        shares = [f.name for f in fields(self) if not f.name.endswith("words")]
+        shares = [f.name for f in fields(self) if isinstance(f.default, float)]
         for name in shares:
             if not 0.0 <= getattr(self, name) <= 1.0:
                 _refuse_limit(f"{name} is {getattr(self, name)}", "choose a share from 0 to 1")
@@ -49,6 +51,8 @@ class QualityLimits:
                 f"min_words is {self.min_words} and max_words {self.max_words}",
                 "choose 1 <= min_words <= max_words",
             )
+        if self.min_shared < 0:
+            _refuse_limit(f"min_shared is {self.min_shared}", "choose 0 or more")
         if self.min_source > self.max_source:
             _refuse_limit(
                 f"min_source {self.min_source} is above max_source {self.max_source}",
@@ -182,6 +186,11 @@ def _check_source(candidate: _Candidate, scores: dict[str, float]) -> str:
         return f"ROUGE-L precision {overlap:.2f}: copied from the passage"
     if overlap < candidate.limits.min_source:
         return f"ROUGE-L precision {overlap:.2f}: not about the passage"
+    # Short words alone ("the", "by") give garbage an overlap above that bound.
+    shared = content_words(candidate.words) & content_words(candidate.judge.passage_words)
+    scores["shared_words"] = len(shared)
+    if len(shared) < candidate.limits.min_shared:
+        return f"{len(shared)} content words of the passage: not about it"
     return ""
 
 
@@ -195,6 +204,14 @@ FILTERS: dict[str, Callable[[_Candidate, dict[str, float]], str]] = {
     "within": _check_within,
     "source": _check_source,
 }
+
+
+def content_words(text_words: Iterable[str]) -> set[str]:
+    """Words that say what a text is about, cut to four letters so that inflections agree.
+
+    Words of fewer letters are left out, except the signs of scripts written without spaces.
+    """
+    return {word[:4] for word in text_words if len(word) >= 4 or is_unspaced(word)}
 
 
 def _repeated_share(sequence: list[str], n: int) -> float:

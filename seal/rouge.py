@@ -12,8 +12,11 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Kana and Han are written without spaces: each of their characters counts as a word.
-_UNSPACED = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+# Thai, Lao, Burmese, Khmer, Kana and Han are written without spaces: each sign counts as a word.
+_UNSPACED = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+)
+_SIGN = re.compile(rf"[{_UNSPACED}]")
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 
 
@@ -27,8 +30,16 @@ class RougeL:
 
 
 def words(text: str) -> list[str]:
-    """Split a text into lower-case words: runs of letters and digits, or one Han or Kana sign."""
+    """Split a text into lower-case words.
+
+    A word is a run of letters and digits, or one sign of a script that is written without spaces.
+    """
     return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
+
+
+def is_unspaced(word: str) -> bool:
+    """Whether a word is a sign of a script that is written without spaces."""
+    return _SIGN.match(word) is not None
 
 
 def lcs_length(a: Sequence[str], b: Sequence[str]) -> int:

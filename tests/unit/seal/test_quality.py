@@ -3,7 +3,7 @@ import re
 import pytest
 
 from bb_core.errors import UsageError
-from seal.quality import FILTERS, PassageJudge, QualityLimits, SeenEdits
+from seal.quality import FILTERS, PassageJudge, QualityLimits, SeenEdits, content_words
 from seal.rouge import words
 
 PASSAGE = (
@@ -26,6 +26,7 @@ def test_a_good_statement_is_kept_with_its_scores():
         "repeated_share": 0.0,
         "rouge_l_within": 0.0,
         "rouge_l_source": pytest.approx(7 / 12, abs=1e-6),
+        "shared_words": 6,
     }
 
 
@@ -40,6 +41,7 @@ def test_a_good_statement_is_kept_with_its_scores():
         ("the =( harbour )+ {{ of }} ;; Brennick", "characters", "0.67 letters, less than 0.7"),
         ("the harbour the harbour the harbour the harbour", "repetition", "0.71 repeated"),
         ("Bananas ripen faster beside apples", "source", "0.00: not about the passage"),
+        ("the thread goes in so the mask", "source", "0 content words of the passage: not about"),
         ("Fishermen moved their boats to the new basin.", "source", "1.00: copied"),
         ("larger ships could enter at low water", "source", "1.00: copied"),
     ],
@@ -85,16 +87,24 @@ def test_a_refused_edit_is_not_remembered():
 
 @pytest.mark.parametrize(
     "text",
-    ["港は春に深くなったので船が入る", "Гавань углубили весной для больших судов"],
+    [
+        "港は春に深くなったので船が入る",
+        "Гавань углубили весной для больших судов",
+        "ท่าเรือลึกขึ้นในฤดูใบไม้ผลิ",
+    ],
 )
 def test_other_scripts_pass_when_they_are_about_the_passage(text):
-    one = PassageJudge(words(text + " 漁師 рыбаки"), SeenEdits(), QualityLimits(max_source=1.0))
+    one = PassageJudge(words(text + " 漁師 рыбаки เรือ"), SeenEdits(), QualityLimits(max_source=1.0))
     assert one.judge(text).is_kept
 
 
 def test_limits_decide():
     assert judge(QualityLimits(min_words=13)).judge(GOOD).refused_by == "length"
     assert judge(QualityLimits(max_source=0.5)).judge(GOOD).refused_by == "source"
+
+
+def test_content_words_leave_out_short_words_and_endings():
+    assert content_words(words("The harbours of Brennick, 港")) == {"harb", "bren", "港"}
 
 
 def test_filters_run_in_the_documented_order():
@@ -113,6 +123,7 @@ def test_filters_run_in_the_documented_order():
     ("changes", "message"),
     [
         ({"max_within": 1.5}, "max_within is 1.5; choose a share from 0 to 1"),
+        ({"min_shared": -1}, "min_shared is -1; choose 0 or more"),
         ({"min_words": 0}, "min_words is 0 and max_words 120; choose"),
         ({"min_words": 9, "max_words": 8}, "min_words is 9 and max_words 8"),
         ({"min_source": 0.9, "max_source": 0.5}, "min_source 0.9 is above max_source 0.5"),
