@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -67,7 +67,10 @@ def generate(
         seed=seed,
     )
     certificate = check_plan(loaded, decoded.text)
-    _show(loaded, decoded, json_output and not (run or dry_run))
+    if not json_output:
+        _draw(decoded)
+    elif not (run or dry_run):
+        _print_json(loaded, decoded)
     if run or dry_run:
         from bb_runtime.plan_cli import log_path
         from bb_runtime.run_plan import run_and_report
@@ -83,25 +86,22 @@ def generate(
         raise typer.Exit(0 if done.status == "done" else 1)
 
 
-def _show(domain: Domain, decoded: Decoded, as_json: bool) -> None:
-    """The plan on stdout as JSON, or drawn on stdout with its text; figures on stderr."""
-    import json
+def _draw(decoded: Decoded) -> None:
+    """The drawing and the text on stdout; the speed on stderr."""
     import shutil
 
     from bb_core.plan import parse_plan
     from bb_runtime.draw import draw_terminal
 
-    speed = decoded.tokens / decoded.seconds if decoded.seconds else 0.0
-    if as_json:
-        shown: dict[str, Any] = {
-            "domain": domain.name,
-            **json.loads(decoded.text),
-            "tokens": decoded.tokens,
-            "seconds": round(decoded.seconds, 4),
-        }
-        typer.echo(json.dumps(shown))
-        return
     width = shutil.get_terminal_size((100, 24)).columns
     typer.echo(draw_terminal(parse_plan(decoded.text), width=width))
     typer.echo(decoded.text)
+    speed = decoded.tokens / decoded.seconds if decoded.seconds else 0.0
     typer.echo(f"{decoded.tokens} tokens in {decoded.seconds:.2f} s, {speed:.0f}/s", err=True)
+
+
+def _print_json(domain: Domain, decoded: Decoded) -> None:
+    import json
+
+    figures = {"tokens": decoded.tokens, "seconds": round(decoded.seconds, 4)}
+    typer.echo(json.dumps({"domain": domain.name, **json.loads(decoded.text), **figures}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -90,18 +91,23 @@ def serve_engine(
     host, port = address
     limits = ServerLimits(max_new_tokens=max_new_tokens, hosts=_answered_hosts(host))
     answers = plan_answers(engine, load_domain(domain), log) if domain else None
-    config = uvicorn.Config(
-        create_app(engine, limits, answers), host=host, port=port, log_level="warning"
-    )
+    config = uvicorn.Config(create_app(engine, limits, answers), log_level="warning")
+    with _listen(host, port) as listening:
+        shown = listening.getsockname()
+        typer.echo(f"{engine.name} on http://{shown[0]}:{shown[1]}", err=True)
+        uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = config.bind_socket()
-    except SystemExit as error:  # uvicorn logs the reason and exits
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
         raise BBError(
-            "cannot listen there", where=f"{host}:{port}", fix="choose another --port"
+            f"cannot listen there: {error.strerror}",
+            where=f"{host}:{port}",
+            fix="choose another --host or --port",
         ) from error
-    shown = listening.getsockname()
-    typer.echo(f"{engine.name} on http://{shown[0]}:{shown[1]}", err=True)
-    uvicorn.Server(config).run(sockets=[listening])
 
 
 def _answered_hosts(host: str) -> tuple[str, ...]:

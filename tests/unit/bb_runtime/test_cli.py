@@ -1,0 +1,209 @@
+"""bb plan, bb generate and bb serve: output, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bb_core.cli import run_app
+from bb_runtime import generate_cli, plan_cli, serve_cli
+from bb_runtime.engine import Engine
+from bb_runtime.serving import plan_answers, serve_engine
+from bem_kernel.ledger import verify
+
+SHOP = str(Path(__file__).parent / "shop")
+
+
+@pytest.fixture
+def bb(capsys):
+    """Runs a command of an app; gives exit code, stdout and stderr."""
+
+    def call(app, *args):
+        with pytest.raises(SystemExit) as stopped:
+            run_app(app, "bb", [str(arg) for arg in args])
+        shown = capsys.readouterr()
+        return stopped.value.code, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
+def plan_file(tmp_path, plan_json):
+    path = tmp_path / "plan.json"
+    path.write_text(plan_json)
+    return path
+
+
+def test_check_says_admissible(bb, plan_file):
+    code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP)
+    assert code == 0 and out.startswith("admissible: 4 steps, plan ")
+    code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--json")
+    assert code == 0 and json.loads(out)["admissible"] is True
+
+
+def test_check_refuses_with_step_rule_and_repair(bb, plan_file, plan_json):
+    plan_file.write_text(plan_json.replace("get_order", "get_ordre"))
+    code, out, err = bb(plan_cli.app, "check", plan_file, "--domain", SHOP)
+    assert (code, out) == (1, "")
+    assert err == "error: plan: step b: tool: domain shop has no tool 'get_ordre'; use get_order\n"
+
+
+def test_standard_input(bb, plan_json, monkeypatch):
+    class Stdin:
+        buffer = __import__("io").BytesIO(plan_json.encode())
+
+    monkeypatch.setattr(sys, "stdin", Stdin)
+    assert bb(plan_cli.app, "check", "-", "--domain", SHOP)[0] == 0
+    Stdin.buffer = __import__("io").BytesIO(b'{"plan":"\xff"}')
+    code, _, err = bb(plan_cli.app, "check", "-", "--domain", SHOP)
+    assert code == 2 and "standard input: byte 9 is not UTF-8; send text" in err
+
+
+def test_missing_files_and_domains_are_one_line(bb, tmp_path, plan_file):
+    code, _, err = bb(plan_cli.app, "check", tmp_path / "none.json", "--domain", SHOP)
+    assert code in (1, 2) and "none.json" in err and err.count("\n") == 1
+    code, _, err = bb(plan_cli.app, "check", plan_file, "--domain", "nowhere")
+    assert code == 1 and "no domain 'nowhere'" in err
+
+
+def test_show_draws(bb, plan_file, tmp_path):
+    code, out, _ = bb(plan_cli.app, "show", plan_file)
+    assert code == 0 and "├──▶ c  confirm_owner" in out
+    code, out, _ = bb(plan_cli.app, "show", plan_file, "--out", tmp_path / "plan.svg")
+    assert code == 0 and (tmp_path / "plan.svg").read_text().startswith("<svg")
+    code, _, err = bb(plan_cli.app, "show", plan_file, "--out", tmp_path / "plan.bmp")
+    assert code == 2 and "use .svg or .png" in err
+
+
+def test_show_program(bb, plan_file):
+    code, out, _ = bb(plan_cli.app, "show", plan_file, "--program", "--domain", SHOP)
+    assert code == 0
+    assert "HOST d.call" in out and "TRAP_IF" in out
+
+
+def test_a_dry_run_writes_a_whole_chain(bb, plan_file, tmp_path):
+    work = tmp_path / "work"
+    code, out, err = bb(
+        plan_cli.app, "run", plan_file, "--domain", SHOP, "--dry-run", "--work", work, "--json"
+    )
+    done = json.loads(out)
+    assert code == 0 and done["status"] == "done" and done["dry_run"] is True
+    assert "d  refund_order  ok" in err
+    checked = verify(work / "logs" / "plans.ledger")
+    assert checked.ok and checked.head == done["head"]
+
+
+def test_a_run_without_a_service_fails_at_its_first_step(bb, plan_file, tmp_path):
+    """Port 9 of loopback: nothing answers there."""
+    log = tmp_path / "x.ledger"
+    code, out, _ = bb(plan_cli.app, "run", plan_file, "--domain", SHOP, "--log", log)
+    assert code == 1
+    assert out.startswith("failed at step a: login failed: cannot reach ")
+    assert verify(log).ok
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, model, tokenizer):
+    """A folder with a tiny model, as --base takes it."""
+    folder = tmp_path_factory.mktemp("base")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_generate_answers_with_an_admissible_plan(bb, base, tmp_path):
+    args = ("where is it?", "--base", base, "--domain", SHOP, "--max-new-tokens", 120)
+    code, out, err = bb(generate_cli.app, *args)
+    assert code == 0 and "a  login" in out and "tokens in" in err
+    code, out, _ = bb(generate_cli.app, *args, "--json")
+    plan = tmp_path / "plan.json"
+    plan.write_text(json.dumps({"plan": json.loads(out)["plan"]}))
+    assert bb(plan_cli.app, "check", plan, "--domain", SHOP)[0] == 0
+
+
+def test_generate_and_run(bb, base, tmp_path):
+    args = ("x", "--base", base, "--domain", SHOP, "--max-new-tokens", 60, "--dry-run", "--json")
+    code, out, _ = bb(generate_cli.app, *args, "--log", tmp_path / "x.ledger")
+    assert code == 0 and json.loads(out)["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--base", "/nonexistent/base"], 1, "/nonexistent/base"),
+        (["--max-new-tokens", "10"], 1, "give at least 47"),
+        (["--model", "/nonexistent/rail"], 1, "/nonexistent/rail"),
+        (["--dtype", "float8"], 1, "unknown dtype 'float8'"),
+        (["--max-new-tokens", "0"], 2, "Invalid value"),
+    ],
+)
+def test_generate_refuses(bb, base, args, code, message):
+    start = [] if "--base" in args or "--model" in args else ["--base", base]
+    found, out, err = bb(generate_cli.app, "x", "--domain", SHOP, *start, *args)
+    assert found in (code, 2) and out == "" and message in err
+    assert "Traceback" not in err
+
+
+def test_a_plain_model_is_no_rail(bb, base):
+    code, _, err = bb(generate_cli.app, "x", "--domain", SHOP, "--model", base)
+    assert code == 2 and "holds no rail; a plain model is given by --base" in err
+
+
+def test_plans_over_http_run_only_where_that_is_allowed(model, tokenizer, shop, tmp_path):
+    from fastapi.testclient import TestClient
+
+    from bb_runtime.server import ServerLimits, create_app
+
+    engine = Engine(model, tokenizer, "tiny")
+    limits = ServerLimits(max_new_tokens=120, hosts=("testserver",))
+    closed = create_app(engine, limits, plan_answers(engine, shop, None))
+    with TestClient(closed) as client:
+        found = client.post("/v1/plans", json={"request": "hi"}).json()
+        assert "login" in found["drawing"] and found["text"].startswith('{"plan":[')
+        refused = client.post("/v1/plans", json={"request": "hi", "run": True})
+        assert refused.status_code == 400
+        assert "start it with --allow-run" in refused.json()["error"]["message"]
+        small = client.post("/v1/plans", json={"request": "hi", "max_tokens": 5})
+        assert small.status_code == 400 and "give at least 47" in small.json()["error"]["message"]
+    log = tmp_path / "plans.ledger"
+    with TestClient(create_app(engine, limits, plan_answers(engine, shop, log))) as client:
+        done = client.post("/v1/plans", json={"request": "hi", "dry_run": True}).json()
+        assert done["execution"]["status"] == "done"
+        assert verify(log).head == done["execution"]["head"]
+
+
+def test_a_taken_port_is_one_message(model, tokenizer):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = taken.getsockname()
+        from bb_core.errors import BBError
+
+        with pytest.raises(BBError, match="cannot listen there: .*; choose another"):
+            serve_engine(Engine(model, tokenizer, "x"), None, address, max_new_tokens=8, log=None)
+
+
+def test_help_is_quick_to_load_and_has_examples(bb):
+    for app, name in ((generate_cli.app, ""), (serve_cli.app, ""), (plan_cli.app, "run")):
+        code, out, _ = bb(app, *filter(None, [name]), "--help")
+        assert code == 0 and "Example" in out
+    code = (
+        "import sys, bb_runtime.plan_cli, bb_runtime.generate_cli, bb_runtime.serve_cli;"
+        "print([m for m in ('torch', 'transformers', 'fastapi', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_checking_and_executing_need_no_torch():
+    code = (
+        "import sys, bb_runtime.check, bb_runtime.execute, bb_runtime.draw, bb_runtime.run_plan;"
+        "print([m for m in ('torch', 'transformers') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
