@@ -18,6 +18,7 @@ from bb_domains.completion import Completions
 from bb_domains.errors import Inadmissible, SchemaError
 from bb_domains.explain import explain
 from bb_domains.fluents import SELF
+from bb_domains.grammar import StepTemplates
 from bb_domains.lanes import Admission, Lane, all_lanes, bit_row
 from bb_domains.layout import Layout, layout_of
 from bb_domains.logic import (
@@ -140,6 +141,10 @@ class PlanMachine:
         found = self._completions.cheapest_step(state.bits, state.used, state.n_steps)
         return found if found is None else (found.steps, found.size)
 
+    def can_go_on(self, state: PlanState, size_bytes: int) -> bool:
+        """Whether at least one more step and a legal end fit in this many bytes."""
+        return self._completions.step_fits(state.bits, state.used, state.n_steps, size_bytes)
+
     def max_bytes(self, tool: str) -> int:
         """Bytes of the longest text of a call, from after `"tool":"` to the step's last brace."""
         return self.texts[tool].levels[0].most
@@ -159,6 +164,11 @@ class PlanMachine:
             Inadmissible: the step's handles do not exist.
         """
         return self.lanes[self.lane(state, step)].slots
+
+    @cached_property
+    def templates(self) -> StepTemplates:
+        """Every call written down for step grammars."""
+        return StepTemplates(text for texts in self.texts.values() for text in texts.levels)
 
     @cached_property
     def experts(self) -> Experts:

@@ -4,7 +4,8 @@ A* over (state bits, handles used, steps taken), minimising bytes subject to the
 The bound is consistent: each step uses at most `most_uses` handles and costs at least the cheapest
 call that uses any. A label is dropped when one with no more steps and no more bytes was there
 before. Ties go to the label with fewer unused handles, so that the common case (one call per
-unused handle) walks straight to the goal.
+unused handle) walks straight to the goal; the costs of all states on the way are remembered, and
+states that differ only in the numbering of slots share one memory.
 
 The search is bounded; a state whose search is cut short counts as a dead end, which only makes the
 mask refuse more, and is logged.
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 MOST_EXPANSIONS = 4096
 
+_FIRST = len(step_open(0))
+_LATER = len(step_open(1))
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,6 +38,17 @@ class Cost:
 
     steps: int
     size: int
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A state reached in the search, and how."""
+
+    bits: int
+    used: int
+    taken: int
+    spent: int
+    before: _Label | None
 
 
 class Completions:
@@ -49,11 +64,13 @@ class Completions:
         self._cheapest_call = min(least)
         self._cheapest_use = min((n for n, _ in using), default=0)
         self._most_uses = max((uses.bit_count() for _, uses in using), default=0)
-        self._known: dict[tuple[int, int, int], Cost | None] = {}
+        self._stencils = _stencils(machine)
+        self._known: dict[tuple[object, int], Cost | None] = {}
+        self._walked: dict[tuple[object, int], int | None] = {}
 
     def cheapest(self, bits: int, used: int, n_steps: int) -> Cost | None:
         """Cheapest way to a legal end, none of whose steps is taken yet."""
-        key = (bits, used, n_steps)
+        key = (self._signature(bits, used), n_steps)
         if key not in self._known:
             self._known[key] = self._search(bits, used, n_steps)
         return self._known[key]
@@ -62,15 +79,66 @@ class Completions:
         """Cheapest way to a legal end that takes at least one step."""
         if n_steps >= self._max_steps:
             return None
-        best: Cost | None = None
-        opening = len(step_open(n_steps))
+        opening = _opening(n_steps)
+        tries: list[tuple[int, int, int, int]] = []
         for lane, bits_after, used_after in self._steps(bits, used):
+            bound = self._bound(bits_after, used_after, n_steps + 1)
+            if bound is not None:
+                here = opening + self._call_bytes[lane]
+                tries.append((here + bound, here, bits_after, used_after))
+        best: Cost | None = None
+        for bound, here, bits_after, used_after in sorted(tries):
+            if best is not None and bound >= best.size:
+                break
             rest = self.cheapest(bits_after, used_after, n_steps + 1)
-            if rest is not None:
-                size = opening + self._call_bytes[lane] + rest.size
-                if best is None or size < best.size:
-                    best = Cost(rest.steps + 1, size)
+            if rest is not None and (best is None or here + rest.size < best.size):
+                best = Cost(rest.steps + 1, here + rest.size)
         return best
+
+    def step_fits(self, bits: int, used: int, n_steps: int, size: int) -> bool:
+        """Whether at least one more step and a legal end fit in `size` bytes.
+
+        Mostly there is room for the way a greedy walk finds, and the search is spared.
+        """
+        key = (self._signature(bits, used), n_steps)
+        if key not in self._walked:
+            self._walked[key] = self._walk(bits, used, n_steps)
+        walked = self._walked[key]
+        if walked is not None and walked <= size:
+            return True
+        found = self.cheapest_step(bits, used, n_steps)
+        return found is not None and found.size <= size
+
+    def _walk(self, bits: int, used: int, n_steps: int) -> int | None:
+        """Bytes of a way to a legal end that each time takes the call leaving least to do."""
+        spent = len(PLAN_CLOSE)
+        for taken in range(n_steps, self._max_steps):
+            options = [
+                (
+                    self._unused(bits_after, used_after),
+                    self._call_bytes[lane],
+                    bits_after,
+                    used_after,
+                )
+                for lane, bits_after, used_after in self._steps(bits, used)
+            ]
+            if not options:
+                return None
+            unused, size, bits, used = min(options)
+            spent += _opening(taken) + size
+            if not unused and taken + 1 >= self._graph.min_steps:
+                return spent
+        return None
+
+    def _signature(self, bits: int, used: int) -> object:
+        """The state up to renumbering the slots of each type, as far as that is sound."""
+        if self._stencils is None:
+            return bits, used
+        parts: list[object] = [bits & self._stencils[0]]
+        for n_slots, stencil, base in self._stencils[1]:
+            slots = range(n_slots)
+            parts.append(tuple(sorted((bits >> s & stencil, used >> base + s & 1) for s in slots)))
+        return tuple(parts)
 
     def _steps(self, bits: int, used: int) -> list[tuple[int, int, int]]:
         """(lane, bits, used) after each admissible call."""
@@ -84,8 +152,8 @@ class Completions:
             return 0
         return self._machine.unused(bits, used).bit_count()
 
-    def _bound(self, bits: int, used: int, n_steps: int) -> tuple[int, int] | None:
-        """Steps and bytes that any way to an end takes at least; None if there is no way."""
+    def _bound(self, bits: int, used: int, n_steps: int) -> int | None:
+        """Bytes that any way to an end takes at least; None if there is no way."""
         unused = self._unused(bits, used)
         if unused and not self._most_uses:
             return None
@@ -93,35 +161,72 @@ class Completions:
         steps = max(using, self._graph.min_steps - n_steps)
         if n_steps + steps > self._max_steps:
             return None
-        opening = len(step_open(n_steps)) if n_steps == 0 else len(step_open(1))
-        later = max(0, steps - 1) * len(step_open(1)) + (opening if steps > 0 else 0)
-        calls = using * self._cheapest_use + max(0, steps - using) * self._cheapest_call
-        return steps, later + calls + len(PLAN_CLOSE)
+        if steps <= 0:
+            return len(PLAN_CLOSE)
+        openings = _opening(n_steps) + (steps - 1) * _LATER
+        calls = using * self._cheapest_use + (steps - using) * self._cheapest_call
+        return openings + calls + len(PLAN_CLOSE)
 
     def _search(self, bits: int, used: int, n_steps: int) -> Cost | None:
-        start = self._bound(bits, used, n_steps)
-        if start is None:
+        bound = self._bound(bits, used, n_steps)
+        if bound is None:
             return None
         order = itertools.count()
-        # (bytes in all at least, unused handles, -order, bytes so far, bits, used, steps)
-        queue = [(start[1], self._unused(bits, used), 0, 0, bits, used, n_steps)]
-        seen: dict[tuple[int, int], list[tuple[int, int]]] = {}
+        queue = [(bound, self._unused(bits, used), 0, _Label(bits, used, n_steps, 0, None))]
+        seen: dict[object, list[tuple[int, int]]] = {}
         for _ in range(MOST_EXPANSIONS):
             if not queue:
                 return None
-            _, unused, _, spent, bits, used, taken = heapq.heappop(queue)
-            if not unused and taken >= self._graph.min_steps:
-                return Cost(taken - n_steps, spent + len(PLAN_CLOSE))
-            labels = seen.setdefault((bits, used), [])
-            if any(size <= spent and steps <= taken for size, steps in labels):
+            _, unused, _, label = heapq.heappop(queue)
+            if not unused and label.taken >= self._graph.min_steps:
+                return self._remember(label)
+            labels = seen.setdefault(self._signature(label.bits, label.used), [])
+            if any(size <= label.spent and taken <= label.taken for size, taken in labels):
                 continue
-            labels.append((spent, taken))
-            for lane, bits_after, used_after in self._steps(bits, used):
-                bound = self._bound(bits_after, used_after, taken + 1)
+            labels.append((label.spent, label.taken))
+            for lane, bits_after, used_after in self._steps(label.bits, label.used):
+                bound = self._bound(bits_after, used_after, label.taken + 1)
                 if bound is not None:
-                    cost = spent + len(step_open(taken)) + self._call_bytes[lane]
+                    spent = label.spent + _opening(label.taken) + self._call_bytes[lane]
+                    after = _Label(bits_after, used_after, label.taken + 1, spent, label)
                     left = self._unused(bits_after, used_after)
-                    entry = (cost + bound[1], left, -next(order), cost)
-                    heapq.heappush(queue, (*entry, bits_after, used_after, taken + 1))
+                    heapq.heappush(queue, (spent + bound, left, -next(order), after))
         _log.warning("no completion found within %d expansions; masked out", MOST_EXPANSIONS)
         return None
+
+    def _remember(self, goal: _Label) -> Cost:
+        """Note the costs of the states on the way to a goal; return that of the first."""
+        label = goal
+        while True:
+            cost = Cost(goal.taken - label.taken, goal.spent - label.spent + len(PLAN_CLOSE))
+            self._known[self._signature(label.bits, label.used), label.taken] = cost
+            if label.before is None:
+                return cost
+            label = label.before
+
+
+def _opening(n_steps: int) -> int:
+    """Bytes before the call of a step."""
+    return _LATER if n_steps else _FIRST
+
+
+def _stencils(machine: PlanMachine) -> tuple[int, list[tuple[int, int, int]]] | None:
+    """What renumbering slots leaves alone, and what it moves.
+
+    Returns:
+        The mask of the bits that belong to no object, and per object type its number of slots, the
+        mask of its bits for slot 0 (shifted by s for slot s), and its first ordinal. None if some
+        fluent speaks of two objects, since then slots cannot be renumbered one type at a time.
+    """
+    layout = machine.layout
+    if any(len(types) > 1 for types in layout.fluents.values()):
+        return None
+    alone, per_type = 0, []
+    for i, name in enumerate(layout.names):
+        alone |= (name in layout.fluents) << i
+    for kind, n_slots in layout.slots.items():
+        stencil = 1 << layout.bound_bit(kind, 0)
+        for fluent, types in layout.fluents.items():
+            stencil |= (types == (kind,)) << layout.first_bit(fluent)
+        per_type.append((n_slots, stencil, layout.ordinal_base[kind]))
+    return alone, per_type

@@ -38,6 +38,10 @@ class Layout:
         starts = itertools.accumulate([0, *sizes])
         return dict(zip(self.fluents, starts, strict=False))
 
+    def first_bit(self, fluent: str) -> int:
+        """The bit of a fluent for the slots 0."""
+        return self._fluent_base[fluent]
+
     @cached_property
     def bound_base(self) -> int:
         """Number of fluent bits; the bound bits follow."""

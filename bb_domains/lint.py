@@ -60,11 +60,6 @@ def _objects(machine: PlanMachine) -> Iterator[Finding]:
 
 
 def _tools(machine: PlanMachine) -> Iterator[Finding]:
-    for name, tool in machine.schema.tools.items():
-        for i, private in enumerate(tool.private):
-            if private not in tool.properties:
-                place = f"tools.{name}.private.{i}"
-                yield Finding(place, f"{private!r} is no argument; it is taken for a result field")
     for what, names in _odd_tools(machine).items():
         if names:
             yield Finding("tools", f"{', '.join(names)}: {what}")

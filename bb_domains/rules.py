@@ -171,14 +171,3 @@ def count_texts(rule: Rule) -> int | None:
             return None if None in counts else sum(c for c in counts if c is not None)
         case _:
             return None
-
-
-def has_slot(rule: Rule) -> bool:
-    """Whether a rule is a slot or has one among its parts; slots stand in objects' members only."""
-    match rule:
-        case Slot():
-            return True
-        case Seq(items) | Alt(items):
-            return any(isinstance(item, Slot | Seq) and has_slot(item) for item in items)
-        case _:
-            return False
