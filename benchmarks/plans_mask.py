@@ -1,0 +1,146 @@
+"""What does a token cost under the masks, against llguidance alone in the same run?
+
+The same scripted plans of `api_json`, tokenized by the embedded base rail's tokenizer, are taken
+token by token: a mask is filled and the token consumed. llguidance alone knows the static grammar
+of plans, so it lets through calls that the plan state forbids, and plans that never fit.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.frame import Context, Measured, UnavailableError, row, time_pair
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from bb_domains.domain import Domain
+
+BUDGET = 1024
+UNIT = "tokens/s"
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    from bb_nn.base import EMBEDDED
+
+    if not (EMBEDDED / "tokenizer.json").exists():
+        raise UnavailableError("no embedded base rail", where="plans_mask", fix="bb base train")
+    return AutoTokenizer.from_pretrained(EMBEDDED, local_files_only=True)
+
+
+@lru_cache(maxsize=1)
+def _domain() -> Domain:
+    from bb_domains.api_json import plan_schema
+    from bb_domains.domain import make_domain
+
+    return make_domain(plan_schema())
+
+
+def _plans(context: Context) -> list[list[int]]:
+    """Token ids of scripted plans with three goals each, the end of sequence included."""
+    from bb_core.plan import plan_text
+    from bb_domains.api_json.entities import make_city, make_email, make_name
+    from bb_domains.api_json.workflows import (
+        GOAL_KINDS,
+        LEVELS,
+        REASONS,
+        TAGS,
+        Goal,
+        plan_for,
+        slot_names,
+    )
+
+    rng, tokenizer = Random(context.seed), _tokenizer()
+    makers: dict[str, Any] = {
+        "number": lambda: rng.randint(1000, 9999),
+        "email": lambda: make_email(rng, *make_name(rng)),
+        "new_email": lambda: make_email(rng, *make_name(rng)),
+        "amount": lambda: rng.choice([12.5, 7.07, 30]),
+        "reason": lambda: rng.choice(REASONS),
+        "city": lambda: make_city(rng),
+        "level": lambda: rng.choice(LEVELS),
+        "tag": lambda: rng.choice(TAGS),
+    }
+    texts = []
+    for _ in range(200 if context.full else 20):
+        kinds = rng.sample(GOAL_KINDS, 3)
+        goals = [Goal(kind, {name: makers[name]() for name in slot_names(kind)}) for kind in kinds]
+        texts.append(plan_text(plan_for(goals)))
+    end = tokenizer.eos_token_id
+    return [[*tokenizer(text)["input_ids"], end] for text in texts]
+
+
+def _walk(start: Any, plans: list[list[int]], n_words: int) -> None:
+    """Fill the mask before every token, and consume it."""
+    import numpy as np
+
+    words = np.zeros(n_words, dtype=np.int32)
+    for plan in plans:
+        state = start()
+        for token in plan:
+            state.fill(words)
+            assert state.consume(token)
+
+
+@row("plans.mask_state", peer_name="llguidance, syntax only", unit=UNIT, target=0.1)
+def mask_state(context: Context) -> Measured:
+    """Plan state and budget besides syntax, with every grammar of the plans compiled anew."""
+    from llguidance import LLMatcher
+
+    from bb_runtime.masks import MatcherRow, compile_matcher
+    from bb_runtime.plan_mask import PlanLanguage
+
+    plans, domain = _plans(context), _domain()
+    language = PlanLanguage(_tokenizer(), domain, BUDGET)
+    grammar = LLMatcher.grammar_from_lark(domain.grammar)
+    matcher = compile_matcher(language.ll_tokenizer, grammar, "plan grammar")
+    return time_pair(
+        lambda: _walk(PlanLanguage(_tokenizer(), domain, BUDGET).start, plans, language.n_words),
+        lambda: _walk(
+            lambda: MatcherRow(matcher.deep_copy(), language.eos_ids), plans, language.n_words
+        ),
+        work=sum(map(len, plans)),
+    )
+
+
+@row("plans.mask_batch", peer_name="llguidance's own torch functions", unit=UNIT, target=0.5)
+def mask_batch(context: Context) -> Measured:
+    """GrammarMask as `generate` calls it, against a loop over one matcher a row, 16 rows."""
+    import llguidance.torch as ll_torch
+    import torch
+    from llguidance import LLMatcher
+
+    from bb_runtime.masks import GrammarMask, wrap_tokenizer
+
+    tokenizer, lark, rows = _tokenizer(), _domain().grammar, 16
+    plan = torch.tensor(_plans(context)[0][:-1])
+    prompt = torch.arange(rows)[:, None]
+    ids = torch.cat([prompt, plan.expand(rows, -1)], dim=1)
+    scores = torch.randn(rows, len(tokenizer))
+    wrapped = wrap_tokenizer(tokenizer)
+    grammar = LLMatcher.grammar_from_lark(lark)
+    mask = GrammarMask(tokenizer, lark=lark)
+    compiled = LLMatcher(wrapped, grammar)
+
+    def ours() -> None:
+        mask.reset()
+        for length in range(1, ids.shape[1]):
+            mask(ids[:, :length], scores)
+
+    def peer() -> None:
+        matchers = [compiled.deep_copy() for _ in range(rows)]
+        words = ll_torch.allocate_token_bitmask(rows, len(tokenizer))
+        for position in range(plan.shape[0]):
+            for i, matcher in enumerate(matchers):
+                ll_torch.fill_next_token_bitmask(matcher, words, i)
+            masked = scores.clone()
+            ll_torch.apply_token_bitmask_inplace(masked, words)
+            for matcher in matchers:
+                matcher.consume_token(int(plan[position]))
+
+    return time_pair(ours, peer, repetitions=3, work=rows * plan.shape[0])
