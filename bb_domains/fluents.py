@@ -65,8 +65,9 @@ def parse_effect(text: str, vocabulary: Vocabulary, where: str) -> Effect:
     """
     body = text.strip()
     value = not body.startswith("!")
-    found = expression_atoms(body.lstrip("!"), vocabulary, where)
-    if len(found) != 1 or str(found[0]) != "".join(body.lstrip("!").split()):
+    body = body.removeprefix("!")
+    found = expression_atoms(body, vocabulary, where)
+    if len(found) != 1 or str(found[0]) != "".join(body.split()):
         raise ConditionError(
             f"{text!r} is no effect", where=where, fix="write one fluent, or ! and one fluent"
         )

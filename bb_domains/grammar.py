@@ -19,6 +19,7 @@ from bb_domains.writer import Template, Writer, key_expression, write
 
 if TYPE_CHECKING:
     from lark import Lark, Token, Tree
+    from lark.exceptions import UnexpectedInput
 
     from bb_domains.compiler import PlanMachine
     from bb_domains.schema import PlanSchema
@@ -70,21 +71,56 @@ def parse_with_lark(grammar: str, text: str) -> Tree[Token]:
     """Parse a whole text with the static grammar (LALR, contextual lexer).
 
     Raises:
-        PlanGrammarError: the text is not a sentence; names the column and what stands there.
+        PlanGrammarError: the text is not a sentence; names the column, what stands there and what
+            could.
         DomainError: the grammar itself is not Lark.
     """
-    from lark.exceptions import UnexpectedInput
+    from lark.exceptions import UnexpectedInput as Unexpected
 
+    parser = _lark(grammar)
     try:
-        return _lark(grammar).parse(text)
-    except UnexpectedInput as error:
-        column = error.column if error.column > 0 else len(text) + 1
-        found = text[column - 1 : column + 19]
-        raise PlanGrammarError(
-            f"unexpected {found!r}" if found else "the text ends too early",
-            where=f"plan text: column {column}",
-            fix=f"the text before it is {text[max(0, column - 31) : column - 1]!r}",
-        ) from None
+        return parser.parse(text)
+    except Unexpected as error:
+        at = error.column - 1 if error.column > 0 else len(text)
+        at, expected = _nearest(parser, _expected(error), text, at)
+    found = text[at : at + 20]
+    raise PlanGrammarError(
+        f"unexpected {found!r}" if found else "the text ends too early",
+        where=f"plan text: column {at + 1}",
+        fix=f"after {text[max(0, at - 20) : at]!r} write {expected}",
+    )
+
+
+def _expected(error: UnexpectedInput) -> set[str]:
+    """Names of the terminals that could stand where the parser stopped."""
+    from lark.exceptions import UnexpectedCharacters, UnexpectedToken
+
+    if isinstance(error, UnexpectedCharacters):
+        return set(error.allowed or ())
+    return set(error.expected) if isinstance(error, UnexpectedToken) else set()
+
+
+def _nearest(parser: Lark, names: set[str], text: str, at: int) -> tuple[int, str]:
+    """Where the text leaves the literal that fits it furthest, and what should follow there.
+
+    Literals of the grammar are long; the place of the fault is inside one of them.
+    """
+    from lark.lexer import PatternStr
+
+    expected = [terminal for terminal in parser.terminals if terminal.name in names]
+    literals = [t.pattern.value for t in expected if isinstance(t.pattern, PatternStr)]
+    shared = [_shared(literal, text[at:]) for literal in literals]
+    furthest = max(shared, default=0)
+    rests = [t[n:] for t, n in zip(literals, shared, strict=True) if n == furthest]
+    if furthest == 0:
+        rests += [t.name for t in expected if not isinstance(t.pattern, PatternStr)]
+    return at + furthest, " or ".join(dict.fromkeys(rests)) or "nothing"
+
+
+def _shared(one: str, two: str) -> int:
+    """Length of the longest common beginning."""
+    pairs = enumerate(zip(one, two, strict=False))
+    return next((i for i, (a, b) in pairs if a != b), min(len(one), len(two)))
 
 
 @lru_cache(maxsize=16)

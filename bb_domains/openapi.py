@@ -24,7 +24,7 @@ from bb_domains.errors import LowerError, OpenApiError
 from bb_domains.marks import Marked, read_marked
 from bb_domains.merge import merge_all
 from bb_domains.overlay import apply_overlay
-from bb_domains.references import Document
+from bb_domains.references import Document, write_pointer
 from bb_domains.schema import PlanSchema, parse_schema
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
@@ -279,7 +279,7 @@ class _Import:
         """A schema in full: references resolved, merged, in the words of JSON Schema 2020-12."""
         schema = self._document.expand(pointer)
         try:
-            merged = merge_all(schema, "/" + "/".join(pointer))
+            merged = merge_all(schema, write_pointer(pointer))
         except LowerError as error:
             where = f"{self._document.source}: {error.where}"
             raise OpenApiError(error.what, where=where, fix=error.fix) from error

@@ -12,18 +12,18 @@ something is found out by the compiler and the grammar (`bb domain check`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from bb_domains.errors import SchemaError
 from bb_domains.marks import Marked, Path_, read_marked
 
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
-_NAME = rf"^{IDENTIFIER}$"
 _EMPTY_ARGS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -78,15 +78,27 @@ class Operation(_Strict):
     body: Literal["json", "form", "binary"] | None = None
 
 
+Location = Literal["path", "query", "header", "body"]
+
+
 class Place(_Strict):
     """Where an argument goes: `location` (written `in`), under which name, or as the `whole` body.
 
     In YAML a bare `path` stands for `{in: path}`; a missing name is the argument's own.
     """
 
-    location: Literal["path", "query", "header", "body"] = Field(alias="in")
+    location: Location = Field(alias="in")
     name: str = ""
     whole: bool = False
+
+
+def _full_place(value: Any) -> Any:
+    return {"in": value} if isinstance(value, str) else value
+
+
+_PlaceField = Annotated[
+    Place, BeforeValidator(_full_place, json_schema_input_type=Place | Location)
+]
 
 
 class Binds(_Strict):
@@ -109,7 +121,7 @@ class Tool(_Strict):
     description: str = ""
     operation: Operation | None = None
     args: dict[str, Any] = Field(default_factory=lambda: dict(_EMPTY_ARGS))
-    places: dict[str, Place] = {}
+    places: dict[str, _PlaceField] = {}
     effect: Literal["read", "write"] = "write"
     idempotent: bool = False
     cost: float = Field(default=1.0, ge=0.0, le=1e6)
@@ -120,13 +132,6 @@ class Tool(_Strict):
     guards: tuple[str, ...] = ()
     secrets: dict[str, str] = {}
     private: tuple[str, ...] = ()
-
-    @field_validator("places", mode="before")
-    @classmethod
-    def _bare_place(cls, value: Any) -> Any:
-        if not isinstance(value, Mapping):
-            return value
-        return {k: {"in": v} if isinstance(v, str) else v for k, v in value.items()}
 
     @property
     def properties(self) -> dict[str, Any]:
@@ -229,8 +234,9 @@ def json_schema() -> dict[str, Any]:
 
 
 def _shape_error(error: ValidationError, places: Marked) -> SchemaError:
-    """Turn pydantic's first complaint into one message of ours."""
-    first = error.errors(include_url=False)[0]
+    """Turn pydantic's first complaint into one message of ours; a misspelt key goes first."""
+    found = error.errors(include_url=False)
+    first = next((fault for fault in found if fault["type"] == "extra_forbidden"), found[0])
     path = tuple(first["loc"])
     if first["type"] == "extra_forbidden":
         known = ", ".join(_keys_at(path[:-1]))
@@ -266,12 +272,9 @@ _Fault = tuple[Path_, str, str]
 
 def _faults(schema: PlanSchema) -> Iterator[_Fault]:
     """Yield every reference to something undeclared: path, what, fix."""
-    import re
-
-    name = re.compile(_NAME)
     for section in ("objects", "fluents", "tools"):
         for key in getattr(schema, section):
-            if not name.match(key):
+            if not re.fullmatch(IDENTIFIER, key):
                 yield (section, key), f"{key!r} is no name", "use letters, digits and _"
     for fluent, types in schema.fluents.items():
         for i, kind in enumerate(types):
