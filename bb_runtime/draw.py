@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 from bb_core.errors import UsageError
@@ -188,8 +189,7 @@ def _gutter(row: int, arcs: Iterable[Arc], n_lanes: int) -> str:
     for lane in range(n_lanes - 1, -1, -1):
         left = lane < outermost
         right = lane < outermost or touches[lane]
-        vertical = (up[lane], down[lane])
-        cells.append(_BOX[(*map(int, vertical), int(left), int(right))])
+        cells.append(_BOX[int(up[lane]), int(down[lane]), int(left), int(right)])
         cells.append("─" if right else " ")
     if not n_lanes:
         return ""
@@ -234,7 +234,7 @@ def _png(plan: Plan, arcs: Iterable[Arc]) -> bytes:
             axes.plot([left - 0.08], [row - 0.12], ">", color="#44607c", markersize=5)
     for row, step in enumerate(plan.steps):
         box = {"boxstyle": "round", "facecolor": "#e3ecf5", "edgecolor": "#44607c"}
-        text = {"va": "center", "family": "monospace", "fontsize": 9}
+        text: dict[str, Any] = {"va": "center", "family": "monospace", "fontsize": 9}
         axes.text(left + 0.12, row, step.id, ha="center", bbox=box, **text)
         axes.text(left + 0.45, row, f"{step.tool}  {_cut(_arguments(step), 80)}", **text)
     axes.set_xlim(0, 20)

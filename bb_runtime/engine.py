@@ -65,15 +65,27 @@ class Engine:
 
     @torch.no_grad()
     def complete(
-        self, prompt: str, sampling: Sampling, masks: Sequence[LogitsProcessor] = ()
+        self,
+        prompt: str,
+        sampling: Sampling,
+        masks: Sequence[LogitsProcessor] = (),
+        *,
+        is_templated: bool = False,
     ) -> Completion:
         """Continue a prompt.
+
+        Args:
+            prompt: the text to continue.
+            sampling: how.
+            masks: logits processors, applied in this order before temperature and top-p.
+            is_templated: whether a chat template has put the special tokens into the prompt.
 
         Raises:
             BBError: the prompt is empty or leaves no room for the budget.
             MaskError: a mask leaves nothing to choose.
         """
-        ids = self.tokenizer(prompt, return_tensors="pt")["input_ids"].to(self.model.device)
+        encoded = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=not is_templated)
+        ids = encoded["input_ids"].to(self.model.device)
         n_prompt = ids.shape[1]
         check_room(self.model, n_prompt, sampling.max_new_tokens)
         if n_prompt == 0:

@@ -253,7 +253,7 @@ class _Run:
 
     def _known(self, step: Step) -> dict[str, Any]:
         """What guards speak of: the arguments, and the results behind handle arguments."""
-        values = dict(step.args)
+        values: dict[str, Any] = dict(step.args)
         for arg in self._domain.schema.tools[step.tool].handles:
             values[arg] = self._outcomes[_ref(step, arg).step].result
         return values
@@ -296,7 +296,7 @@ class _Run:
 
     def _resolved(self, step: Step) -> dict[str, Any]:
         """The arguments with each handle replaced by what it refers to."""
-        args = dict(step.args)
+        args: dict[str, Any] = dict(step.args)
         for arg in self._domain.schema.tools[step.tool].handles:
             ref = _ref(step, arg)
             args[arg] = _follow(self._outcomes[ref.step].result, ref.path)
@@ -325,8 +325,8 @@ class _Run:
             return self._redactor.digest(value)
         return value
 
-    def _log(self, _: int, text: str) -> None:
-        """At `LOG <id> done`: the change of state that the step made."""
+    def _log(self, pc: int, text: str) -> None:
+        """At `LOG <id> done`: the change of state that the step made; `pc` is not needed."""
         step_id, _, what = text.partition(" ")
         if what != "done":
             return

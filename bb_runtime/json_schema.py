@@ -50,6 +50,10 @@ def check_json_schema(schema: Any) -> None:
     Raises:
         MaskError: naming the JSON pointer of the fault.
     """
+    if not isinstance(schema, Mapping):
+        raise MaskError(
+            f"a JSON Schema must be an object here, not {schema!r}", where="masks", fix="use {}"
+        )
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
     except jsonschema.SchemaError as error:

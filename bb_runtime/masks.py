@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import llguidance.hf
 import numpy as np
@@ -23,6 +23,9 @@ from transformers import LogitsProcessor, PreTrainedTokenizerBase
 from bb_runtime.errors import MaskError
 from bb_runtime.json_schema import check_json_schema
 from bb_runtime.rows import RowState, RowTracker
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
 
 _WRAPPED: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, LLTokenizer] = (
     weakref.WeakKeyDictionary()
@@ -163,14 +166,10 @@ def apply_masks(scores: torch.Tensor, words: np.ndarray) -> torch.Tensor:
     n_vocab = scores.shape[-1]
     octets = words.view(np.uint8)
     if scores.device.type == "cpu":
-        bits = np.unpackbits(
-            octets, axis=1, bitorder="little", count=min(n_vocab, octets.shape[1] * 8)
-        )
-        allowed = torch.from_numpy(bits.view(np.bool_))
-    else:  # packed over the bus, unpacked where the logits are
-        packed = torch.from_numpy(octets).to(scores.device)
-        shifts = torch.arange(8, device=scores.device, dtype=torch.uint8)
-        allowed = (packed[:, :, None] >> shifts & 1).bool().flatten(1)[:, :n_vocab]
+        allowed = torch.from_numpy(np.unpackbits(octets, axis=1, bitorder="little").view(np.bool_))
+    else:
+        allowed = unpack_on_device(torch.from_numpy(octets).to(scores.device))
+    allowed = allowed[:, :n_vocab]
     if allowed.shape[1] < n_vocab:
         allowed = torch.nn.functional.pad(allowed, (0, n_vocab - allowed.shape[1]))
     masked = scores.masked_fill(~allowed, -torch.inf)
@@ -183,6 +182,19 @@ def apply_masks(scores: torch.Tensor, words: np.ndarray) -> torch.Tensor:
             "check that model and tokenizer belong together",
         )
     return masked
+
+
+def unpack_on_device(octets: torch.Tensor) -> torch.Tensor:
+    """Unpack masks where the logits are, so that they cross the bus packed.
+
+    Args:
+        octets: (rows, n) uint8, token t at bit t % 8 of octet t // 8.
+
+    Returns:
+        (rows, 8 * n) bool.
+    """
+    shifts = torch.arange(8, device=octets.device, dtype=torch.uint8)
+    return (octets[:, :, None] >> shifts & 1).bool().flatten(1)
 
 
 class GrammarMask(LogitsProcessor):
@@ -206,7 +218,7 @@ class GrammarMask(LogitsProcessor):
         tokenizer: PreTrainedTokenizerBase,
         *,
         lark: str | None = None,
-        json_schema: Mapping[str, Any] | bool | None = None,
+        json_schema: Mapping[str, Any] | None = None,
     ) -> None:
         if (lark is None) == (json_schema is None):
             raise MaskError(
@@ -217,8 +229,8 @@ class GrammarMask(LogitsProcessor):
             grammar, what = LLMatcher.grammar_from_lark(lark), "Lark grammar"
         else:
             check_json_schema(json_schema)
-            compact = {"whitespace_flexible": False}
-            grammar = LLMatcher.grammar_from_json_schema(json_schema, overrides=compact)
+            compact: JsonCompileOptions = {"whitespace_flexible": False}
+            grammar = LLMatcher.grammar_from_json_schema(dict(json_schema or {}), overrides=compact)
             what = "JSON Schema"
         matcher = compile_matcher(ll_tokenizer, grammar, what)
         eos_ids = frozenset(ll_tokenizer.eos_tokens)
@@ -230,7 +242,7 @@ class GrammarMask(LogitsProcessor):
         """Forget the rows of the last `generate`; needed only for a prompt one token longer."""
         self._tracker.reset()
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(rows, tokens) ids and (rows, vocabulary) logits to masked logits."""
         states = self._tracker.advance(input_ids.detach().cpu().numpy())
         return apply_masks(scores, row_masks(states, self._n_words, self._end_words))

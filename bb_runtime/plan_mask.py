@@ -53,11 +53,12 @@ class _Cache:
     def get(self, key: Hashable, make: Callable[[], _V]) -> _V:
         if key in self._values:
             self._values.move_to_end(key)
-        else:
-            self._values[key] = make()
-            if len(self._values) > self._size:
-                self._values.popitem(last=False)
-        return self._values[key]
+            kept: _V = self._values[key]
+            return kept
+        made = self._values[key] = make()
+        if len(self._values) > self._size:
+            self._values.popitem(last=False)
+        return made
 
 
 class PlanLanguage:
@@ -198,7 +199,7 @@ class PlanMask(LogitsProcessor):
         """Forget the rows of the last `generate`; the compiled grammars stay."""
         self._tracker.reset()
 
-    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(rows, tokens) ids and (rows, vocabulary) logits to masked logits."""
         states = self._tracker.advance(input_ids.detach().cpu().numpy())
         language = self._language

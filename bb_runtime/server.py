@@ -166,7 +166,8 @@ def _complete(
         _budget(body.max_tokens, limits), body.temperature, top_p=body.top_p, seed=body.seed
     )
     mask = _mask(engine, body)
-    return engine.complete(prompt, sampling, [mask] if mask else [])
+    is_templated = isinstance(body, ChatBody) and bool(engine.tokenizer.chat_template)
+    return engine.complete(prompt, sampling, [mask] if mask else [], is_templated=is_templated)
 
 
 def _mask(engine: Engine, body: CompletionBody | ChatBody) -> GrammarMask | None:

@@ -12,7 +12,7 @@ import torch
 from transformers import LogitsProcessorList
 
 from bb_runtime.errors import MaskError
-from bb_runtime.masks import GrammarMask, apply_masks, wrap_tokenizer
+from bb_runtime.masks import GrammarMask, apply_masks, unpack_on_device, wrap_tokenizer
 
 LARK = 'start: "go " ROAD ("," ROAD)*\nROAD: /[A-Z][0-9]{1,3}/ & ~/A1/'
 PATTERN = re.compile(r"go (?!A1(,|$))[A-Z][0-9]{1,3}(,(?!A1(,|$))[A-Z][0-9]{1,3})*")
@@ -36,8 +36,8 @@ def texts(model, tokenizer, mask, prompts, **options):
         "do_sample": False,
     } | options
     out = model.generate(
-        input_ids=batch["input_ids"],
-        attention_mask=batch["attention_mask"],
+        input_ids=batch["input_ids"].to(model.device),
+        attention_mask=batch["attention_mask"].to(model.device),
         logits_processor=LogitsProcessorList([mask]),
         **options,
     )
@@ -177,6 +177,7 @@ def test_a_forbidden_token_in_a_row_is_an_error(tokenizer):
         ({"lark": 'start: "a'}, "the Lark grammar is refused: .*lexer error"),
         ({"lark": "start: foo"}, 'the Lark grammar is refused: .*unknown name: "foo"'),
         ({"lark": "start: X\nX: /a/ & /b/"}, "the Lark grammar allows no text at all"),
+        ({"json_schema": True}, "must be an object here, not True"),
         ({"json_schema": {"type": "strng"}}, "not valid at /type"),
         ({"json_schema": {"type": "string", "maxLenght": 3}}, "unknown keyword 'maxLenght' at /,"),
         (
@@ -199,3 +200,18 @@ def test_a_tokenizer_without_an_end_is_refused(tokenizer):
     endless = type(tokenizer)(tokenizer_object=tokenizer.backend_tokenizer)
     with pytest.raises(MaskError, match="no end-of-sequence token"):
         wrap_tokenizer(endless)
+
+
+def test_both_ways_of_unpacking_agree():
+    octets = np.random.default_rng(0).integers(0, 256, (3, 40), dtype=np.uint8)
+    expected = np.unpackbits(octets, axis=1, bitorder="little").astype(bool)
+    assert (unpack_on_device(torch.from_numpy(octets)).numpy() == expected).all()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_masks_on_a_gpu(model, tokenizer):
+    from copy import deepcopy
+
+    mask = GrammarMask(tokenizer, lark=BOUNDED)
+    found, _ = texts(deepcopy(model).cuda(), tokenizer, mask, ["x", "longer"])
+    assert all(re.fullmatch(r"go [A-Z](,[0-9]{3}){1,3}", text) for text in found)

@@ -165,3 +165,19 @@ def test_too_many_requests_are_told_so(engine):
         first.join()
         assert busy.status_code == 503
         assert client.post("/v1/completions", json={"prompt": "x", "max_tokens": 1}).is_success
+
+
+def test_a_chat_template_is_used_and_its_special_tokens_are_not_doubled(model, tokenizer):
+    from copy import deepcopy
+
+    templated = deepcopy(tokenizer)
+    templated.chat_template = (
+        "<eos>{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
+    )
+    engine = Engine(model, templated, "tiny")
+    messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hi"}]
+    expected = tokenizer("<eos>[system]be brief[user]hi[assistant]", add_special_tokens=False)
+    with TestClient(create_app(engine, LIMITS)) as client:
+        body = {"messages": messages, "max_tokens": 3}
+        answer = client.post("/v1/chat/completions", json=body).json()
+    assert answer["usage"]["prompt_tokens"] == len(expected["input_ids"])
