@@ -61,7 +61,7 @@ def load_base(
         (model, tokenizer). The tokenizer pads on the left and has a padding token.
 
     Raises:
-        BaseRailError: nothing loadable is there; the message says what was missing.
+        BaseRailError: nothing loadable is there, or weights are missing. Pickled weights are refused.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -74,15 +74,21 @@ def load_base(
         )  # fmt: skip
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch_dtype(dtype), local_files_only=local
-        )
+        model, report = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch_dtype(dtype), local_files_only=local,
+            use_safetensors=True, output_loading_info=True,
+        )  # fmt: skip
     except Exception as error:  # transformers raises many kinds: OSError, ValueError, Safetensors…
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BaseRailError(
             f"the base model cannot be loaded ({reason})", where=source,
             fix="check the files of the folder, or the model id and the network",
         ) from error  # fmt: skip
+    if report["missing_keys"]:
+        raise BaseRailError(
+            f"weights are missing ({', '.join(sorted(report['missing_keys'])[:3])}, …)",
+            where=source, fix="copy the folder anew, or train the model again",
+        )  # fmt: skip
     freeze(model)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

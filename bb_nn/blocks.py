@@ -16,6 +16,18 @@ from torch.nn import functional as F
 from bb_nn.memory import Memory
 
 
+@dataclass(frozen=True)
+class WordTensors:
+    """`bb_nn.words.Entries` as tensors on the rail's device, all (B, N)."""
+
+    ids: Tensor
+    prefix: Tensor
+    first: Tensor
+    last: Tensor
+    shape: Tensor
+    valid: Tensor
+
+
 @dataclass
 class Pass:
     """One forward pass: what the lanes and the cache gave, and what the hooks collect.
@@ -23,8 +35,14 @@ class Pass:
     Attributes:
         ids: (B, S) token ids of all positions so far.
         bits: (B, T, n) lane features of the new positions.
-        same: (B, T, S) bool, same goal.
+        relations: (B, T, S) each, 0 or 1, between new positions and all: same goal and in the
+            request, same goal and in the plan, induction by one token, by two.
         visible: (B, T, S) bool, causal, present and inside the window.
+        entries: words of the request that may be copied, as tensors.
+        word_goal: (B, T, N) 1 where position and entry belong to the same goal.
+        word_visible: (B, T, N) bool, the open literal begins as the entry's word does.
+        registers: (B, T, 2) int64, tokens of the steps that the lanes name, -1 for none.
+        writing: (B, T, 1) 1 where the new position belongs to the plan.
         present: (B, T, 1) 1 where the new position is no padding.
         memory: the rail's state.
         taps: hidden states by layer, filled by the hooks.
@@ -32,8 +50,13 @@ class Pass:
 
     ids: Tensor
     bits: Tensor
-    same: Tensor
+    relations: tuple[Tensor, ...]
     visible: Tensor
+    entries: WordTensors
+    word_goal: Tensor
+    word_visible: Tensor
+    registers: Tensor
+    writing: Tensor
     present: Tensor
     memory: Memory
     taps: dict[int, Tensor]
@@ -118,33 +141,43 @@ class Mixer(nn.Module):
 
 
 class Sight(nn.Module):
-    """Attention scores that also see the lanes: same goal or not.
+    """Attention scores that also see exact relations between query and key.
 
-    A score is q·k/√d plus, where the two positions belong to the same goal, a learned bonus. The
-    bonus depends on equality of counts alone, so it holds for counts never seen in training.
+    A score is q·k/√d plus a learned bonus for each relation that holds: same goal, and induction
+    (the token before the key is the query's own token; and so are the two tokens before it). The
+    bonus depends on equality alone, so it holds for goals and tokens never seen in training.
+
+    Args:
+        query_width, key_width: channels of queries and keys.
+        head_width: channels of one head.
+        bonus: (heads, relations) bonuses to start from.
     """
 
-    def __init__(self, query_width: int, key_width: int, heads: int, head_width: int) -> None:
+    def __init__(self, query_width: int, key_width: int, head_width: int, bonus: Tensor) -> None:
         super().__init__()
+        heads = bonus.shape[0]
         self.heads, self.head_width = heads, head_width
         self.query = nn.Linear(query_width, heads * head_width)
         self.key = nn.Linear(key_width, heads * head_width, bias=False)
-        self.same_goal = nn.Parameter(torch.linspace(0.0, 4.0, heads) + 1.0)
+        self.bonus = nn.Parameter(bonus.clone())  # (heads, relations)
 
-    def forward(self, x: Tensor, keys: Tensor, same: Tensor, visible: Tensor) -> Tensor:
-        """Attention weights (B, H, T, S).
+    def forward(
+        self, x: Tensor, keys: Tensor, relations: tuple[Tensor, ...], visible: Tensor
+    ) -> Tensor:
+        """Attention weights (B, H, T, S); a row that sees nothing gets weights of zero.
 
         Args:
             x: (B, T, query_width).
             keys: (B, S, heads * head_width), projected keys.
-            same: (B, T, S) bool, position pairs of the same goal.
-            visible: (B, T, S) bool; a row that sees nothing gets weights of zero.
+            relations: (B, T, S) each, 0 or 1, one for each column of `bonus`.
+            visible: (B, T, S) bool.
         """
         b, t, _ = x.shape
         q = self.query(x).view(b, t, self.heads, self.head_width).transpose(1, 2)
         k = keys.view(b, -1, self.heads, self.head_width).transpose(1, 2)
         scores = q @ k.transpose(-1, -2) * self.head_width**-0.5
-        scores = scores + self.same_goal[None, :, None, None] * same[:, None].to(scores.dtype)
+        for relation, bonus in zip(relations, self.bonus.unbind(1), strict=True):
+            scores = scores + bonus[None, :, None, None] * relation[:, None]
         scores = scores.masked_fill(~visible[:, None], torch.finfo(scores.dtype).min)
         weights = scores.float().softmax(dim=-1).to(x.dtype)
         return weights * visible.any(-1)[:, None, :, None]
@@ -156,7 +189,10 @@ class CrossAttention(nn.Module):
     def __init__(self, width: int, heads: int, name: str) -> None:
         super().__init__()
         self.name = name
-        self.sight = Sight(width, 2 * width, heads, width // heads)
+        # Half of the heads start out on the request's words of the goal, half on its steps.
+        looks = torch.tensor([[4.0, 0.0, 0.0, 0.0], [0.0, 3.0, 1.0, 1.0]])
+        start = looks.repeat_interleave((heads + 1) // 2, dim=0)[:heads]
+        self.sight = Sight(width, 2 * width, width // heads, start)
         self.value = nn.Linear(width, width, bias=False)
         self.out = nn.Linear(width, width, bias=False)
 
@@ -167,7 +203,7 @@ class CrossAttention(nn.Module):
         memory.append(f"{self.name}.seen", seen)
         keys = memory.grow(f"{self.name}.key", self.sight.key(torch.cat([seen, before], dim=-1)))
         values = memory.grow(f"{self.name}.value", self.value(seen))
-        weights = self.sight(x, keys, current.same, current.visible)
+        weights = self.sight(x, keys, current.relations, current.visible)
         b, h, t, _ = weights.shape
         split = values.view(b, values.shape[1], h, -1).transpose(1, 2)
         return self.out((weights @ split).transpose(1, 2).reshape(b, t, -1))

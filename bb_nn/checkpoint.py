@@ -18,7 +18,7 @@ from bb_core.files import directory_atomic, read_json, write_atomic
 from bb_nn.base import fingerprint, load_base, vocabulary_hash
 from bb_nn.config import DualRailConfig
 from bb_nn.errors import CheckpointError, RailMismatchError
-from bb_nn.lanes import LaneProgram, token_bytes
+from bb_nn.lanes import LaneProgram
 
 if TYPE_CHECKING:
     from bb_nn.rail import DualRailForCausalLM
@@ -62,7 +62,7 @@ def load_rail(
     model, tokenizer = pair
     _check_base(root, config, model, tokenizer)
     lanes = LaneProgram.from_json(read_json(root / _LANES)) if (root / _LANES).exists() else None
-    dual = DualRailForCausalLM(config, model, token_bytes(tokenizer), lanes)
+    dual = DualRailForCausalLM(config, model, tokenizer, lanes)
     try:
         state = load_tensors((root / _WEIGHTS).read_bytes())
         dual.rail.load_state_dict(state)

@@ -7,7 +7,6 @@ that `mean(α) ≤ ᾱ` holds exactly at each step. Source: builderbrain 1; DESI
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -39,34 +38,3 @@ class Gates(nn.Module):
     def set_budget(self, budget: float) -> None:
         """Set ᾱ; 0 switches the builder rail off exactly."""
         self.budget.fill_(budget)
-
-
-@dataclass(frozen=True)
-class BudgetRule:
-    """When ᾱ may rise.
-
-    Attributes:
-        ceiling: ᾱ never exceeds this.
-        factor: one raise multiplies ᾱ by this.
-        margin: relative improvement of the measured loss that earns a raise.
-    """
-
-    ceiling: float = 0.5
-    factor: float = 2.0
-    margin: float = 0.02
-
-
-def next_budget(rule: BudgetRule, budget: float, best_loss: float, loss: float) -> float:
-    """ᾱ after a measurement on held-out compositions: raised on improvement, halved on harm.
-
-    Args:
-        rule: limits and step of the change.
-        budget: ᾱ now.
-        best_loss: lowest loss measured before, infinity at first.
-        loss: loss measured now.
-    """
-    if loss < best_loss * (1 - rule.margin):
-        return min(rule.ceiling, budget * rule.factor)
-    if loss > best_loss * (1 + rule.margin):
-        return budget / rule.factor
-    return budget

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import CacheLayerMixin
 
-from bb_nn.lanes import Cursor
+from bb_nn.reader import Cursor
 
 
 class Memory:
@@ -60,6 +60,7 @@ class RailCacheLayer(CacheLayerMixin):
         super().__init__()
         self.stored: dict[str, Tensor] = {}
         self.cursors: list[list[Cursor]] = []
+        self.words: Any = None  # WordTensors of the requests, made anew after any change of rows
         self.is_initialized = True
 
     def memory(self) -> Memory:
@@ -100,8 +101,10 @@ class RailCacheLayer(CacheLayerMixin):
         """Forget everything."""
         self.stored.clear()
         self.cursors = []
+        self.words = None
 
     def _rows(self, index: Tensor) -> None:
+        self.words = None
         self.stored.update(
             {k: v.index_select(0, index.to(v.device)) for k, v in self.stored.items()}
         )
@@ -123,6 +126,7 @@ class RailCacheLayer(CacheLayerMixin):
     def crop(self, max_length: int) -> None:
         """Forget all but the first positions; a negative number counts from the end."""
         have = self.get_seq_length()
+        self.words = None
         length = have + max_length if max_length < 0 else min(max_length, have)
         self.stored.update({k: v[:, :length] for k, v in self.stored.items()})
         self.cursors = [line[:length] for line in self.cursors]

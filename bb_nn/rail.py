@@ -16,18 +16,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import GenerationMixin, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
+from bb_core.plan import MAX_STEPS, STEP_IDS
 from bb_nn.base import decoder_layers, fingerprint, freeze, hidden_size, vocabulary_hash
-from bb_nn.blocks import CompBlock, Pass, RMSNorm, Sight
+from bb_nn.blocks import CompBlock, Pass, RMSNorm, WordTensors
 from bb_nn.config import DualRailConfig
+from bb_nn.copying import WordCopy, unit_rows
 from bb_nn.gates import Gates
-from bb_nn.lanes import Cursor, LaneProgram, token_bytes
+from bb_nn.lanes import LaneProgram
 from bb_nn.memory import Memory, RailCacheLayer
+from bb_nn.reader import Cursor
+from bb_nn.token_bytes import token_bytes
+from bb_nn.words import entries_of, plan_encoder
 
 
 class BuilderRail(nn.Module):
@@ -46,9 +52,11 @@ class BuilderRail(nn.Module):
         self.norm = RMSNorm(width)
         self.outward = nn.Linear(width, base_width, bias=False)
         nn.init.zeros_(self.outward.weight)
-        self.copy = Sight(width, 2 * width, 2, width // 2)
-        self.copy_gate = nn.Linear(width, 2)
-        self.gain = nn.Parameter(torch.tensor([2.0, 3.0]))  # of U c and of the copy, log units
+        self.copy = WordCopy(width)
+        # Of U c, words and registers, log units: the first two start near the base's own size.
+        self.gain = nn.Parameter(torch.tensor([3.5, 4.0, 5.0]))
+        self.register_gate = nn.Linear(width, 2)
+        nn.init.constant_(self.register_gate.bias, -3.0)
 
     def forward(self, current: Pass, head: Tensor) -> Tensor:
         """The last layer's output with the builder rail mixed in.
@@ -83,21 +91,16 @@ class BuilderRail(nn.Module):
     ) -> Tensor:
         """U c_L in base width, in units of the base's own root mean square.
 
-        Two parts: a linear map, and a copy: the LM-head rows of earlier tokens, weighted by
-        attention, which raises exactly those tokens' logits.
+        Three parts: a linear map, what is copied from the request, and the step names that the
+        lanes' registers hold.
         """
-        memory = current.memory
-        before = torch.cat([memory.last("copy.seen", 1, first), first], dim=1)[:, :-1]
-        memory.append("copy.seen", first)
-        keys = memory.grow("copy.key", self.copy.key(torch.cat([first, before], dim=-1)))
-        weights = self.copy(c, keys, current.same, current.visible)
-        gate = torch.sigmoid(self.copy_gate(c)).transpose(1, 2)[..., None]
-        mixed = (weights * gate).sum(1)
-        rows = F.embedding(current.ids, head).to(c.dtype)
-        rows = rows * torch.rsqrt(rows.float().pow(2).mean(-1, keepdim=True) + 1e-6).to(c.dtype)
+        copied = self.copy(c, current.memory.grow("copy.seen", first), current, head)
         unit = last.float().pow(2).mean(-1, keepdim=True).sqrt().to(c.dtype)
-        linear_gain, copy_gain = self.gain.exp()
-        return unit * (linear_gain * self.outward(c) + copy_gain * (mixed @ rows))
+        linear_gain, word_gain, step_gain = self.gain.exp()
+        gate = torch.sigmoid(self.register_gate(c)) * (current.registers >= 0)
+        named = F.embedding(current.registers.clamp(min=0), head).to(c.dtype)
+        steps = (gate[..., None] * unit_rows(named)).sum(2)
+        return unit * (linear_gain * self.outward(c) + word_gain * copied + step_gain * steps)
 
 
 class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
@@ -111,14 +114,16 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
     _is_stateful = False
 
     def __init__(
-        self, config: DualRailConfig, base: Any, table: list[bytes], lanes: LaneProgram | None
+        self, config: DualRailConfig, base: Any, tokenizer: Any, lanes: LaneProgram | None
     ) -> None:
         super().__init__(config)
         freeze(base)
         self.base = base
         self.generation_config = base.generation_config
         self.lanes = lanes
-        self.table = table
+        self.table = token_bytes(tokenizer)
+        self.encode = plan_encoder(tokenizer, self.table)
+        self.step_tokens = np.array([self.encode(i)[0] for i in STEP_IDS] + [-1])
         layers = decoder_layers(base)
         taps = config.tap_indices(len(layers))
         bits = lanes.n_features if lanes is not None else 0
@@ -147,7 +152,7 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         config.base_name = config.base_name or str(base.config.name_or_path)
         config.base_fingerprint = fingerprint(base, tokenizer)
         config.vocabulary = vocabulary_hash(tokenizer)
-        return cls(config, base, token_bytes(tokenizer), lanes)
+        return cls(config, base, tokenizer, lanes)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -240,36 +245,77 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         new, total = ids.shape[1], whole.shape[1]
         present = torch.ones_like(whole) if mask is None else mask[:, :total].to(ids.device)
         fresh = present[:, total - new :]
-        bits, counts = self._lanes(ids, fresh, layer)
+        bits, counts, registers, prefixes = self._lanes(ids, fresh, layer)
         counts = memory.grow("counts", counts)
+        writing = bits[..., :1] if self.lanes is not None else torch.zeros_like(ids)[..., None]
+        planned = memory.grow("planned", writing[..., 0].bool())
         position = torch.arange(total, device=ids.device)
         query = position[total - new :]
         visible = position[None, :] <= query[:, None]
         if self.config.window:
             visible = visible & (position[None, :] > query[:, None] - self.config.window)
         visible = visible[None] & present.bool()[:, None, :]
-        same = counts[:, total - new :, None] == counts[:, None, :]
-        weight = fresh[..., None].to(self.rail.outward.weight.dtype)
-        return Pass(whole, bits, same, visible, weight, memory, {})
+        dtype = self.rail.outward.weight.dtype
+        before = F.pad(whole, (2, 0), value=-2)
+        own, earlier = whole[:, total - new :, None], before[:, total - new + 1 : -1, None]
+        goals = counts[:, total - new :, None]
+        same = goals == counts[:, None, :]
+        entries = self._words(whole, present, layer)
+        return Pass(
+            ids=whole,
+            bits=bits,
+            relations=tuple(
+                r.to(dtype) for r in (
+                    same & ~planned[:, None], same & planned[:, None], own == before[:, None, 1:-1],
+                    (own == before[:, None, 1:-1]) & (earlier == before[:, None, :-2]),
+                )
+            ),
+            visible=visible,
+            entries=entries,
+            word_goal=(goals == counts.gather(1, entries.first)[:, None, :]).to(dtype),
+            word_visible=(prefixes[..., None] == entries.prefix[:, None, :])
+            & entries.valid[:, None, :],
+            registers=registers,
+            writing=writing.to(dtype),
+            present=fresh[..., None].to(dtype),
+            memory=memory,
+            taps={},
+        )  # fmt: skip
+
+    def _words(self, whole: Tensor, present: Tensor, layer: RailCacheLayer | None) -> WordTensors:
+        """Words of the request; kept in the cache once every row's plan has begun."""
+        if layer is not None and layer.words is not None:
+            return layer.words
+        found = entries_of(self._pieces(whole, present), self.encode, self.table)
+        tensors = WordTensors(*(torch.from_numpy(v).to(whole.device) for v in vars(found).values()))
+        if layer is not None and found.valid.any(1).all():
+            layer.words = tensors
+        return tensors
+
+    def _pieces(self, ids: Tensor, present: Tensor) -> list[list[bytes]]:
+        """Bytes of each token; b"" for padding, special and unknown tokens."""
+        known = len(self.table)
+        return [
+            [self.table[i] if here and i < known else b"" for i, here in zip(*row, strict=True)]
+            for row in zip(ids.tolist(), present.tolist(), strict=True)
+        ]
 
     def _lanes(
         self, ids: Tensor, fresh: Tensor, layer: RailCacheLayer | None
-    ) -> tuple[Tensor, Tensor]:
-        """Lane features (B, T, n) and goal counts (B, T) of the new tokens."""
+    ) -> tuple[Tensor, ...]:
+        """Features (B, T, n), goals (B, T), register tokens (B, T, 2), prefixes (B, T)."""
         if self.lanes is None:
             if layer is not None:
                 layer.add_cursors([[Cursor()] * ids.shape[1] for _ in range(ids.shape[0])])
-            return ids.new_zeros(*ids.shape, 0).bool(), torch.zeros_like(ids)
-        known = len(self.table)
-        pieces = [
-            [self.table[i] if here and i < known else b"" for i, here in zip(*row, strict=True)]
-            for row in zip(ids.tolist(), fresh.tolist(), strict=True)
-        ]
+            none = ids.new_full((*ids.shape, 2), -1)
+            return ids.new_zeros(*ids.shape, 0).bool(), torch.zeros_like(ids), none, none[..., 0]
+        pieces = self._pieces(ids, fresh)
         run = self.lanes.run(pieces, layer.last_cursors() if layer is not None else None)
         if layer is not None:
             layer.add_cursors(run.cursors)
-        features = torch.from_numpy(run.features.copy()).to(ids.device)
-        return features, torch.from_numpy(run.counts.copy()).to(ids.device)
+        names = np.where((run.registers >= 0) & (run.registers < MAX_STEPS), run.registers, -1)
+        found = (run.features, run.counts, self.step_tokens[names], run.prefixes)
+        return tuple(torch.from_numpy(a.copy()).to(ids.device) for a in found)
 
     def _read_tap(self, index: int, output: Any) -> Any:
         if self._pass is not None:

@@ -33,12 +33,11 @@ def byte_tokenizer() -> hf.PreTrainedTokenizerFast:
 def tiny_config(name: str) -> hf.PretrainedConfig:
     """A three-layer configuration of the named architecture over the byte vocabulary."""
     ids = {"pad_token_id": 256, "eos_token_id": 256, "bos_token_id": 256, "vocab_size": 257}
-    common = dict(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, **ids
-    )
-    grouped = dict(num_key_value_heads=2, head_dim=8, **common)
+    common = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3}
+    common |= {"num_attention_heads": 4, **ids}
+    grouped = {"num_key_value_heads": 2, "head_dim": 8, **common}
     kinds = ["full_attention", "sliding_attention", "full_attention"]
-    experts = dict(num_local_experts=4, num_experts_per_tok=2, layer_types=kinds)
+    experts = {"num_local_experts": 4, "num_experts_per_tok": 2, "layer_types": kinds}
     makers = {
         "llama": lambda: hf.LlamaConfig(**grouped),
         "qwen3": lambda: hf.Qwen3Config(**grouped),

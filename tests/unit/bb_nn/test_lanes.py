@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from bb_core.errors import BBError
-from bb_nn.lanes import LaneProgram, token_bytes
+from bb_nn.lanes import LaneProgram
+from bb_nn.reader import literal_key
+from bb_nn.token_bytes import token_bytes
 
 
 def _bytewise(text: str) -> list[bytes]:
@@ -29,8 +31,9 @@ def test_goals_are_done_when_as_many_are_complete_as_were_asked(lanes, text):
     first, second = (text.index(f'{{"id":"{i}"', 60) for i in "bc")
     assert run.counts[0, first] == 0
     assert run.counts[0, second] == 1
-    assert not done[: text.index("]}")].any() or done.argmax() >= text.rindex("}}")
-    assert done[-1]
+    named = text.rindex('"track"') + len('"track"')
+    assert not done[: named - 1].any(), "one goal is still open"
+    assert done[named:].all(), "known as soon as the last goal's last tool is named"
 
 
 def test_the_count_holds_beyond_what_training_sees(lanes):
@@ -90,3 +93,21 @@ def test_token_bytes_spell_the_text(tokenizer, text):
     ids = tokenizer(text)["input_ids"]
     assert b"".join(table[i] for i in ids) == text.encode()
     assert table[tokenizer.eos_token_id] == b""
+
+
+def test_registers_name_the_next_step_and_the_source_of_handles(lanes, text):
+    run = lanes.run([_bytewise(text)])
+    at = text.index('"id":"c"')
+    assert run.registers[0, at].tolist() == [3, 0], "c is open, a refers to nothing"
+    assert run.registers[0, text.index('"id":"a"')].tolist() == [1, -1]
+
+
+def test_prefixes_follow_strings_and_numbers(lanes, text):
+    run = lanes.run([_bytewise(text)])
+    quoted = text.index('"track"')
+    assert run.prefixes[0, quoted] == literal_key(b"")
+    assert run.prefixes[0, quoted + 3] == literal_key(b"tra")
+    number = text.index("12}}")
+    assert run.prefixes[0, number : number + 2].tolist() == [literal_key(b"1"), literal_key(b"12")]
+    assert run.prefixes[0, number + 2] == -1
+    assert (run.prefixes[0, : text.index('{"plan')] == -1).all()
