@@ -61,7 +61,7 @@ def load_base(
         (model, tokenizer). The tokenizer pads on the left and has a padding token.
 
     Raises:
-        BaseRailError: nothing loadable is there, or weights are missing. Pickled weights are refused.
+        BaseRailError: nothing loadable is there, or weights are missing or pickled.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

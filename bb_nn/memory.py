@@ -124,14 +124,18 @@ class RailCacheLayer(CacheLayerMixin):
             self._rows(torch.arange(len(self.cursors)).repeat_interleave(repeats))
 
     def crop(self, max_length: int) -> None:
-        """Forget all but the first positions; a negative number counts from the end."""
+        """Forget the last `-max_length` positions; a positive number is what to keep instead.
+
+        Zero forgets nothing: assisted decoding crops by the number of refused tokens.
+        """
         have = self.get_seq_length()
-        self.words = None
-        length = have + max_length if max_length < 0 else min(max_length, have)
-        self.stored.update({k: v[:, :length] for k, v in self.stored.items()})
-        self.cursors = [line[:length] for line in self.cursors]
-        if length == 0:
+        length = min(max_length, have) if max_length > 0 else have + max_length
+        if length <= 0:
             self.reset()
+        elif length < have:
+            self.words = None
+            self.stored.update({k: v[:, :length] for k, v in self.stored.items()})
+            self.cursors = [line[:length] for line in self.cursors]
 
     def activate_past_recording(self, *_: Any, **__: Any) -> None:
         """The past is always recorded."""

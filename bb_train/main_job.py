@@ -33,7 +33,15 @@ from bb_train.promotion import Candidate, Verdict, decide
 from bb_train.report import Row, Training, draw, results_table, rows_of, to_json, trainings_table
 from bb_train.service import connected, credentials_file, database, live_service
 from bb_train.steps import StepBook, announced, code_fingerprint
-from bb_train.study import Model, Study, compare, trained, training_config, training_of
+from bb_train.study import (
+    Model,
+    Study,
+    compare,
+    domain_meaning,
+    trained,
+    training_config,
+    training_of,
+)
 
 Say = Callable[[str], None]
 
@@ -150,7 +158,7 @@ def _make_traces(place: Place, demo: Demo, domain: Domain, say: Say) -> None:
     inputs = {
         "traces": job.model_dump(),
         "service": place.job.service.seed,
-        "domain": domain.fingerprint,
+        "domain": domain_meaning(domain),
         "code": code_fingerprint(*_TRACE_CODE),
     }
 

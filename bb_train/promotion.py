@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from bb_domains.domain import Domain
 from bb_nn.base import fingerprint, load_base
 from bb_nn.rail import DualRailForCausalLM
 from bb_runtime.decode import Decoded, decode_plans
-from bb_safety.decision import Decision, decision_to_json
+from bb_safety.decision import Decision, decision_from_json, decision_to_json
 from bb_safety.evidence import CandidateSpec
 from bb_safety.policy import GatePolicy, load_policy
 from bb_safety.registry import Registry, Revision
@@ -111,13 +112,31 @@ def decide(
         say("it is in production already; the gate has nothing to decide")
         return Verdict(revision.digest, folder, "production", None)
     policy = load_policy(policy_file)
-    with _evaluator(work, registry, candidate, demo, n) as evaluator:
-        decision = submit(registry, revision, policy, evaluator)
+    decision = _earlier_rejection(registry, revision, policy)
+    if decision is None:
+        with _evaluator(work, registry, candidate, demo, n) as evaluator:
+            decision = submit(registry, revision, policy, evaluator)
+        _picture(work, registry, decision, policy)
+    else:
+        say("the gate rejected it before, against the same incumbent and policy")
     for line in decision_lines(decision):
         say(line)
-    _picture(work, registry, decision, policy)
     alias = "production" if decision.verdict == "promote" else "candidate"
     return Verdict(revision.digest, folder, alias, decision)
+
+
+def _earlier_rejection(
+    registry: Registry, revision: Revision, policy: GatePolicy
+) -> Decision | None:
+    """The gate's last word on this revision if it was to reject it under present conditions."""
+    production = registry.production()
+    for recorded in reversed(registry.usage.decisions()):
+        decision = decision_from_json(json.loads(recorded.document))
+        if decision.candidate == revision.digest:
+            same = production is not None and decision.incumbent == production.digest
+            is_last_word = decision.verdict == "reject" and decision.policy == policy.fingerprint
+            return decision if same and is_last_word else None
+    return None
 
 
 @contextmanager

@@ -124,15 +124,11 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         _draw_bars(axes, rows)
         axes.set_ylabel("plans equal to the reference (%)")
         axes.set_ylim(0, 105)
-        axes.set_title("Which requests get exactly the right plan?", loc="left", fontweight="bold")
-        figure.text(
-            0.99,
-            0.005,
-            f"{_sample(rows)}; bars with 95% intervals over examples",
-            ha="right",
-            fontsize=8.5,
-            color="#555555",
+        figure.suptitle(
+            "Which requests get exactly the right plan?", x=0.07, ha="left", weight="bold"
         )
+        note = f"{_sample(rows)}; 95% intervals over examples"
+        axes.set_title(note, loc="left", fontsize=9, color="#555555")
         figure.savefig(path, dpi=140)
 
 

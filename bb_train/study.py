@@ -17,6 +17,7 @@ from bb_core.files import write_atomic
 from bb_core.trace import Trace, load_traces
 from bb_core.workspace import Workspace
 from bb_domains.domain import Domain, load_domain
+from bb_domains.schema import schema_data
 from bb_train.config import TrainConfig, dump_config, load_config, parse_config
 from bb_train.evaluate import (
     METHOD_TITLES,
@@ -110,7 +111,7 @@ def training_config(study: Study, method: str, seed: int, words: Sequence[str]) 
             mode="json", exclude={"out": True, "data": {"train", "domain"}}
         ),
         "data": file_sha256(config.data.train),
-        "domain": study.load_domain().fingerprint,
+        "domain": domain_meaning(study.load_domain()),
         "base": base_files(study.model.base),
         "code": code_fingerprint(*_TRAINING_CODE),
         "processes": study.processes,
@@ -127,6 +128,12 @@ def base_files(base: str | None) -> Any:
     if not folder.is_dir():
         return base
     return {path.name: file_sha256(path) for path in sorted(folder.iterdir()) if path.is_file()}
+
+
+def domain_meaning(domain: Domain) -> str:
+    """Fingerprint of a domain without where its service is: a new port is no reason to retrain."""
+    schema = {key: value for key, value in schema_data(domain.schema).items() if key != "service"}
+    return fingerprint({"schema": schema, "grammar": domain.grammar})
 
 
 def trained(study: Study, config: TrainConfig) -> tuple[Path, bool]:
@@ -177,7 +184,7 @@ def scored(study: Study, method: str, seed: int, run: Path | None) -> tuple[list
         "model": base_files(study.model.base) if run is None else read_record(run)["model"],
         "device": [study.model.device, study.model.dtype],
         "splits": {name: file_sha256(study.traces / f"{name}.jsonl") for name in SPLITS},
-        "domain": study.load_domain().fingerprint,
+        "domain": domain_meaning(study.load_domain()),
         "budget": [study.budget.max_new_tokens, study.budget.batch_size],
         "code": code_fingerprint(*_DECODING_CODE),
     }
