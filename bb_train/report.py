@@ -65,6 +65,7 @@ def to_json(rows: Sequence[Row], trainings: Sequence[Training]) -> dict[str, Any
     """Rows and trainings as plain JSON values; an unbounded interval is null."""
     document = {"rows": [asdict(row) for row in rows], "trainings": [asdict(t) for t in trainings]}
     for row in document["rows"]:
+        row["exact_by_seed"] = list(row["exact_by_seed"])
         for estimate in (row["exact_over_seeds"], row["cell"]["ged"]):
             if estimate["n"] == 1:
                 estimate["low"] = estimate["high"] = None
