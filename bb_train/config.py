@@ -59,7 +59,11 @@ class LoraShape(Strict):
 
 
 class TrainConfig(Strict):
-    """One training run. `rail` holds the fields of `bb_nn.rail.DualRailConfig`."""
+    """One training run. `rail` holds the fields of `bb_nn.rail.DualRailConfig`.
+
+    `autocast` is the precision of the training's matrix products: `auto` is bf16 where the
+    processor multiplies bfloat16 natively, else none.
+    """
 
     method: Method
     out: Path
@@ -68,6 +72,7 @@ class TrainConfig(Strict):
     base: str | None = None
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    autocast: Literal["auto", "no", "bf16"] = "auto"
     seed: int = Field(default=0, ge=0, lt=2**31)
     rail: dict[str, Any] = Field(default_factory=dict)
     lora: LoraShape = LoraShape()

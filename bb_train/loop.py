@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bb_core.doctor import cpu_features
 from bb_core.errors import UsageError
 from bb_core.files import directory_atomic
 from bb_core.progress import Progress
@@ -102,7 +103,7 @@ def train(config: TrainConfig, processes: int | None = None) -> RunDir:
 def _accelerator(config: TrainConfig, processes: int | None) -> Accelerator:
     from accelerate import Accelerator
 
-    mixed = "bf16" if config.dtype == "bfloat16" else "no"
+    mixed = _precision(config)
     accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=mixed)
     started = accelerator.num_processes
     if processes is not None and started != processes:
@@ -118,6 +119,19 @@ def _accelerator(config: TrainConfig, processes: int | None) -> Accelerator:
             fix="raise it to at least the number of processes",
         )
     return accelerator
+
+
+def _precision(config: TrainConfig) -> str:
+    """accelerate's name of the precision to train in: "bf16" or "no"."""
+    if config.autocast != "auto":
+        return config.autocast
+    if config.dtype == "bfloat16":
+        return "bf16"
+    if config.device == "cpu":
+        return "bf16" if cpu_features() & {"avx512_bf16", "amx_bf16"} else "no"
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported() else "no"
 
 
 def _prepare(
