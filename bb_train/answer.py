@@ -118,7 +118,7 @@ def _check_and_run(
         return Answer(request, text, "refused", str(refusal), same, (), "")
     say(f"checked: certificate for plan {certificate.plan_hash[:12]}")
     before = read_rows(database(work))
-    log = work.logs / "plans.jsonl"
+    log = work.logs / "plans.ledger"
     with Ledger(log) as ledger:
         done = execute(
             domain, plan, certificate, demo.adapters, ledger, on_step=lambda o: _say_step(o, say)

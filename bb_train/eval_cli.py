@@ -43,11 +43,13 @@ def evaluate(
     import json
 
     from bb_train.main_job import compare_seeds
+    from bb_train.processes import child_speaks
     from bb_train.session import open_place
     from bb_train.study import Model, check_methods
 
     chosen = check_methods(methods.split(","))
-    with open_place(work, config, Model(base, device, dtype), fresh=False) as place:
+    model = Model(base, device, dtype)
+    with child_speaks(), open_place(work, config, model, fresh=False) as place:
         document = compare_seeds(place, seeds, chosen)
     if as_json:
         typer.echo(json.dumps(document))
@@ -73,12 +75,14 @@ def tune_lora(
     """
     import json
 
+    from bb_train.processes import child_speaks
     from bb_train.session import open_place
     from bb_train.study import Model
     from bb_train.tune import parse_rates, tune
 
     grid = parse_rates(rates)
-    with open_place(work, config, Model(base, device, dtype), fresh=False) as place:
+    model = Model(base, device, dtype)
+    with child_speaks(), open_place(work, config, model, fresh=False) as place:
         document = tune(place, grid, typer.echo)
     if as_json:
         typer.echo(json.dumps(document))

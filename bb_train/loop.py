@@ -122,7 +122,7 @@ def _accelerator(config: TrainConfig, processes: int | None) -> Accelerator:
 
 
 def _precision(config: TrainConfig) -> str:
-    """accelerate's name of the precision to train in: "bf16" or "no"."""
+    """Accelerate's name of the precision to train in: "bf16" or "no"."""
     if config.autocast != "auto":
         return config.autocast
     if config.dtype == "bfloat16":

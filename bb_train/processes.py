@@ -5,12 +5,33 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from bb_core.errors import BBError
 
+_SAID_WHY = (1, 2)  # exit codes of commands of ours that have printed one message
 _GRACE_S = 30.0  # a training child writes a checkpoint before it leaves
+
+
+class ChildError(BBError):
+    """A child process ended with another exit code than 0."""
+
+    def __init__(self, code: int, *, where: str, fix: str) -> None:
+        super().__init__(f"ended with exit code {code}", where=where, fix=fix)
+        self.code = code
+
+
+@contextmanager
+def child_speaks() -> Iterator[None]:
+    """For commands: a child that has printed its message needs no second one, only its code."""
+    try:
+        yield
+    except ChildError as failed:
+        if failed.code in _SAID_WHY:
+            raise SystemExit(failed.code) from None
+        raise
 
 
 def run_child(command: Sequence[str], *, where: str, fix: str) -> None:
@@ -25,7 +46,7 @@ def run_child(command: Sequence[str], *, where: str, fix: str) -> None:
         fix: what to do when it fails.
 
     Raises:
-        BBError: the command ended with another exit code than 0.
+        ChildError: the command ended with another exit code than 0.
     """
     child = subprocess.Popen(command, start_new_session=True, stdin=subprocess.DEVNULL)
     try:
@@ -35,7 +56,7 @@ def run_child(command: Sequence[str], *, where: str, fix: str) -> None:
         child.wait()
         raise
     if code != 0:
-        raise BBError(f"ended with exit code {code}", where=where, fix=fix)
+        raise ChildError(code, where=where, fix=fix)
 
 
 def stop_tree(pid: int, grace_s: float = _GRACE_S) -> None:

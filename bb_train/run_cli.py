@@ -36,10 +36,12 @@ def run(
     import json
 
     from bb_train.main_job import run_main_job
+    from bb_train.processes import child_speaks
     from bb_train.session import open_place
     from bb_train.study import Model
 
-    with open_place(work, config, Model(base, device, dtype), fresh=fresh) as place:
+    model = Model(base, device, dtype)
+    with child_speaks(), open_place(work, config, model, fresh=fresh) as place:
         summary = run_main_job(place)
     if as_json:
         typer.echo(json.dumps(summary))

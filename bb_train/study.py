@@ -143,7 +143,7 @@ def trained(study: Study, config: TrainConfig) -> tuple[Path, bool]:
         The run's folder, and whether it was there already.
 
     Raises:
-        BBError: the training failed.
+        ChildError: the training failed.
     """
     run = RunDir(config.out)
     if run.is_finished():
@@ -151,7 +151,7 @@ def trained(study: Study, config: TrainConfig) -> tuple[Path, bool]:
     resolved = study.work.caches / f"{config.out.name}.yaml"
     write_atomic(resolved, dump_config(config))
     command = training_command(resolved, [], study.processes, config.device)
-    run_child(command, where=f"training {config.method}", fix="see above; run again to resume")
+    run_child(command, where=f"training {config.method}", fix="run it again to resume")
     return run.root, False
 
 

@@ -29,12 +29,13 @@ def train(
     Example: bb train configs/train_rail.yaml data.train=bb-work/traces/train.jsonl seed=1
     """
     from bb_train.config import load_config
-    from bb_train.processes import run_child, training_command
+    from bb_train.processes import child_speaks, run_child, training_command
     from bb_train.run_dir import read_record
 
     resolved = load_config(config, words)
     command = training_command(config, words or [], processes, resolved.device)
-    run_child(command, where="training", fix="see the message above; run it again to resume")
+    with child_speaks():
+        run_child(command, where="training", fix="run it again to resume")
     record = read_record(resolved.out)
     if as_json:
         typer.echo(json.dumps(record))

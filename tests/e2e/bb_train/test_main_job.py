@@ -18,7 +18,7 @@ from bb_train.study import Model
 from bb_train.tune import tune
 from bem_kernel.ledger import verify
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def write_yaml(path, source, change):
@@ -74,7 +74,7 @@ def test_the_eight_steps_and_what_the_second_run_reuses(tmp_path, job, tiny_base
     assert 0 <= lora["trainable_parameters"] - rail["trainable_parameters"] < 64
     assert first["gate"]["decision"]["verdict"] == "reject"  # four requests are too few
     assert first["answer"]["status"] in ("done", "failed")
-    assert verify(tmp_path / "work" / "logs" / "plans.jsonl", first["answer"]["chain_head"]).ok
+    assert verify(tmp_path / "work" / "logs" / "plans.ledger", first["answer"]["chain_head"]).ok
     assert verify(tmp_path / "work" / "logs" / "gate.jsonl").ok
     report = tmp_path / "work" / "runs" / "report"
     assert (report / "evaluation.png").read_bytes().startswith(b"\x89PNG")

@@ -8,8 +8,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bb_core.errors import BBError
-from bb_train.processes import run_child, stop_tree, training_command
+from bb_train.processes import (
+    ChildError,
+    child_speaks,
+    run_child,
+    stop_tree,
+    training_command,
+)
 
 # A launcher whose worker has a session of its own, says its pid, and ignores SIGTERM if told to.
 TREE = """
@@ -41,8 +46,17 @@ def test_stopping_what_is_gone_is_fine():
 
 
 def test_a_failing_child_is_named():
-    with pytest.raises(BBError, match=r"training: ended with exit code 3; look above"):
+    with pytest.raises(ChildError, match=r"training: ended with exit code 3; look above"):
         run_child([sys.executable, "-c", "raise SystemExit(3)"], where="training", fix="look above")
+
+
+def test_a_child_that_printed_its_message_is_not_repeated():
+    with pytest.raises(SystemExit) as stop, child_speaks():
+        run_child([sys.executable, "-c", "raise SystemExit(2)"], where="training", fix="")
+    assert stop.value.code == 2
+    with pytest.raises(ChildError, match="exit code -9"), child_speaks():
+        code = "import os; os.kill(os.getpid(), 9)"
+        run_child([sys.executable, "-c", code], where="training", fix="")
 
 
 def test_ctrl_c_stops_the_child(tmp_path):
