@@ -25,7 +25,7 @@ from bb_domains.rules import (
     count_texts,
     seq,
 )
-from bb_domains.schema import Limits, PlanSchema, Tool
+from bb_domains.schema import PlanSchema
 from bb_domains.validate import check_schema
 
 PLAN_OPEN = '{"plan":['
@@ -59,39 +59,53 @@ class ToolTexts:
     n_keys: int | None
 
 
-def tool_texts(name: str, tool: Tool, limits: Limits) -> ToolTexts:
+def tool_texts(schema: PlanSchema, name: str) -> ToolTexts:
     """Lower the arguments of one tool at every level.
 
     Raises:
         LowerError: its argument schema says something the grammar cannot keep.
         SchemaError: its key is no scalar.
     """
-    pointer = f"/tools/{name}/args"
+    tool, pointer = schema.tools[name], f"/tools/{name}/args"
     check_schema(tool.args, pointer)
     args = merge_all(tool.plan_args(), pointer)
     found: list[CallText] = []
     n_keys: int | None = None
-    for bounds in levels(limits):
+    for bounds in levels(schema.limits):
         given: dict[str, Rule] = {
             arg: Slot(arg, _reference_terminal(handle.path)) for arg, handle in tool.handles.items()
         }
         if tool.binds and tool.binds.key:
             key = tool.binds.key
-            rule = lower(args["properties"][key], bounds, f"{pointer}/properties/{key}")
-            if not isinstance(rule, Lit | Rx | Alt):
-                raise SchemaError("a key must be a scalar", where=pointer, fix="use another key")
+            at = f"{pointer}/properties/{key}"
+            rule = _key_rule(lower(args["properties"][key], bounds, at), at)
             given[key] = Slot(key, rule)
-            n_keys = count_texts(rule) if not found else n_keys
+            count = count_texts(rule)
+            n_keys = count if not found else n_keys
+            if not _enough(count, n_keys, schema.objects[tool.binds.object].slots):
+                continue
         text = seq(Lit(f'{name}","args":'), lower_object(args, bounds, pointer, given), Lit("}"))
-        call = CallText(text, text.least, text.most)
-        if not found or call.most < found[-1].most:
-            found.append(call)
+        if not found or text.most < found[-1].most:
+            found.append(CallText(text, text.least, text.most))
     return ToolTexts(tuple(found), n_keys)
+
+
+def _key_rule(rule: Rule, pointer: str) -> Rx | Alt | Lit:
+    parts = rule.items if isinstance(rule, Alt) else (rule,)
+    if not isinstance(rule, Rx | Alt | Lit) or not all(isinstance(p, Rx | Lit) for p in parts):
+        raise SchemaError("a key must be a scalar", where=pointer, fix="use another argument")
+    return rule
+
+
+def _enough(count: int | None, n_keys: int | None, slots: int) -> bool:
+    """Whether a level has a key left for every slot, as far as the full level has."""
+    needed = slots if n_keys is None else min(slots, n_keys)
+    return count is None or count >= needed
 
 
 def all_texts(schema: PlanSchema) -> Mapping[str, ToolTexts]:
     """Lower every tool of a domain."""
-    return {name: tool_texts(name, tool, schema.limits) for name, tool in schema.tools.items()}
+    return {name: tool_texts(schema, name) for name in schema.tools}
 
 
 def _reference_terminal(path: str) -> Rx:

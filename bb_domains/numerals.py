@@ -95,7 +95,7 @@ def _range(schema: Mapping[str, Any], bounds: Bounds, scale: int, pointer: str) 
             where=f"{pointer}/format",
             fix=f"use {', '.join(NUMBER_FORMATS)} or drop it in the overlay",
         )
-    widest = (10**bounds.max_digits - 1) * scale
+    widest = 10**bounds.max_digits * scale - 1
     low = _limit(schema, "minimum", "exclusiveMinimum", scale)
     high = _limit(schema, "maximum", "exclusiveMaximum", scale)
     if low is None:

@@ -8,6 +8,7 @@ from bb_core.plan import Step
 from bb_domains.compiler import PlanMachine
 from bb_domains.errors import DomainError, PlanGrammarError
 from bb_domains.grammar import parse_with_lark, plan_grammar, step_grammar
+from bb_domains.rules import Seq, Slot, count_texts
 from bb_domains.schema import PlanSchema, parse_schema, schema_data
 
 LOGIN = '{"id":"a","tool":"login","args":{}}'
@@ -170,3 +171,15 @@ def test_a_dead_end_is_named(machine: PlanMachine) -> None:
     state = machine.apply(state, Step("e", "find_customer", {"email": "a@b.cd"}))
     with pytest.raises(DomainError, match="after 5 steps: is a dead end"):
         step_grammar(machine, state, 10_000)
+
+
+def test_every_level_of_a_key_leaves_one_for_each_slot(shop: PlanSchema) -> None:
+    data = schema_data(shop)
+    data["tools"]["get_order"]["args"]["properties"]["number"] = {"type": "integer", "minimum": 100}
+    levels = PlanMachine(parse_schema(data)).texts["get_order"].levels
+    for level in levels:
+        assert isinstance(level.rule, Seq)
+        key = next(item for item in level.rule.items if isinstance(item, Slot)).general
+        assert (count_texts(key) or 0) >= 3
+    # the tightest bounds alone would leave the one key 100
+    assert len(levels) > 1
