@@ -154,6 +154,7 @@ def _prepare(
     model = attach(config, base, tokenizer, traces, domain)
     facts["trainable_parameters"] = count_trainable(config.method, model)
     facts["processes"] = accelerator.num_processes
+    facts["precision"] = accelerator.mixed_precision
     optimiser = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.optim.lr,
