@@ -89,12 +89,12 @@ def answer_request(
         *load_rail(folder, model),
         [request],
         domain,
-        max_new_tokens=budget.max_new_tokens,
+        max_new_tokens=budget.plan_bytes,
         batch_size=1,
     )[0]
     say(f"decoded {decoded.tokens} tokens in {decoded.seconds:.1f} s under the masks")
     if not decoded.finished:
-        reason = f"no end within {budget.max_new_tokens} tokens"
+        reason = f"no end within {budget.plan_bytes} tokens"
         return Answer(request, decoded.text, "unfinished", reason, False, (), "")
     return _check_and_run(work, domain, demo, (wanted, decoded.text), say)
 

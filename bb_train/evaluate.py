@@ -27,11 +27,13 @@ class DecodeBudget:
     """How answers are decoded.
 
     Attributes:
-        max_new_tokens: per answer, end of sequence included.
+        max_new_tokens: per answer without masks, end of sequence included.
+        plan_bytes: per answer under the masks, which count a token as one byte.
         batch_size: rows decoded together.
     """
 
     max_new_tokens: int = 320
+    plan_bytes: int = 1024
     batch_size: int = 32
 
 
@@ -77,7 +79,7 @@ def evaluate_model(
                     tokenizer,
                     [trace.request for trace in traces],
                     domain,
-                    max_new_tokens=budget.max_new_tokens,
+                    max_new_tokens=budget.plan_bytes if masked else budget.max_new_tokens,
                     masks=masked,
                     batch_size=budget.batch_size,
                     on_batch=bar.advance,

@@ -43,9 +43,10 @@ class TrainJob(Strict):
 
 
 class DecodeJob(Strict):
-    """Budget of an answer in tokens, and rows decoded together."""
+    """Budget of an answer in tokens, under the masks in bytes, and rows decoded together."""
 
     max_new_tokens: int = Field(ge=1)
+    plan_bytes: int = Field(ge=1)
     batch_size: int = Field(ge=1)
 
 

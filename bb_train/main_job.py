@@ -79,7 +79,7 @@ class Place:
     @property
     def budget(self) -> DecodeBudget:
         """How answers are decoded."""
-        return DecodeBudget(self.job.decode.max_new_tokens, self.job.decode.batch_size)
+        return DecodeBudget(**self.job.decode.model_dump())
 
     def study(self) -> Study:
         """What trainings and evaluations share."""

@@ -181,7 +181,7 @@ class _Rails:
                 tokenizer,
                 requests,
                 self.candidate.domain,
-                max_new_tokens=self.candidate.budget.max_new_tokens,
+                max_new_tokens=self.candidate.budget.plan_bytes,
                 batch_size=self.candidate.budget.batch_size,
                 on_batch=bar.advance,
             )

@@ -185,7 +185,7 @@ def scored(study: Study, method: str, seed: int, run: Path | None) -> tuple[list
         "device": [study.model.device, study.model.dtype],
         "splits": {name: file_sha256(study.traces / f"{name}.jsonl") for name in SPLITS},
         "domain": domain_meaning(study.load_domain()),
-        "budget": [study.budget.max_new_tokens, study.budget.batch_size],
+        "budget": asdict(study.budget),
         "code": code_fingerprint(*_DECODING_CODE),
     }
 

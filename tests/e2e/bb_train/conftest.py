@@ -86,6 +86,7 @@ def training(tmp_path, traces, tiny_base, domain_folder):
             "optim": {"lr": 5e-3, "steps": 8, "batch_size": 4},
             "lora": {"parameters": 3000} if method == "lora" else {},
             "log_every": 1,
+            "autocast": "no",
             **changes,
         }
 

@@ -30,7 +30,7 @@ def write_yaml(path, source, change):
 def shrink_training(data):
     data["optim"] |= {"steps": 6, "batch_size": 4}
     data["data"]["max_tokens"] = 1024
-    data["log_every"] = 1
+    data |= {"log_every": 1, "autocast": "no"}
     data["checkpoint_every_s"] = 0.1
     if data["method"] == "rail":
         data["rail"] = {"width": 8, "heads": 2, "skills": 2}
@@ -39,7 +39,7 @@ def shrink_training(data):
 def shrink_job(data):
     data["service"]["port"] = 0  # a free one, another each time
     data["traces"] |= {"train": 40, "tuning": 2, "evaluation": 3}
-    data["decode"] = {"max_new_tokens": 180, "batch_size": 4}
+    data["decode"] = {"max_new_tokens": 180, "plan_bytes": 1024, "batch_size": 4}
     data["gate"] |= {"policy": str(CONFIGS / "gate.yaml"), "requests": 4}
 
 

@@ -40,6 +40,7 @@ def test_a_run_learns_and_leaves_a_complete_record(training, method):
     assert record["method"] == method
     assert record["steps"] == 16
     assert record["trainable_parameters"] > 1000
+    assert record["precision"] == "no"
     assert record["data"]["train"] and record["domain"]["fingerprint"] and record["base"]
     chain = verify(root / "chain.jsonl", record["chain"]["head"])
     assert chain.ok and chain.entries == record["chain"]["entries"] == 2
