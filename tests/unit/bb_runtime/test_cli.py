@@ -149,6 +149,18 @@ def test_generate_refuses(bb, base, args, code, message):
     assert "Traceback" not in err
 
 
+def test_generate_with_a_rail_beside_its_base(bb, base, tmp_path):
+    from bb_nn.base import load_base
+    from bb_nn.config import DualRailConfig
+    from bb_nn.rail import DualRailForCausalLM
+
+    config = DualRailConfig(width=16, heads=2, skills=2)
+    DualRailForCausalLM.from_base(*load_base(str(base)), config).save_pretrained(tmp_path / "rail")
+    args = ("x", "--model", tmp_path / "rail", "--domain", SHOP, "--max-new-tokens", 60)
+    code, out, err = bb(generate_cli.app, *args, "--base", base)
+    assert code == 0 and "a  login" in out, err
+
+
 def test_a_plain_model_is_no_rail(bb, base):
     code, _, err = bb(generate_cli.app, "x", "--domain", SHOP, "--model", base)
     assert code == 2 and "holds no rail; a plain model is given by --base" in err
