@@ -103,8 +103,9 @@ def _edge(boxes: dict[str, _Box], edge: Edge) -> str:
     y1, y2 = source.y + _HEIGHT / 2, target.y + _HEIGHT / 2
     if source.x < target.x:
         x1, x2 = source.x + source.width, target.x
-    else:
+    else:  # a little lower, so that it does not hide an edge the other way
         x1, x2 = source.x, target.x + target.width
+        y1, y2 = y1 + 8, y2 + 8
     bend = (x2 - x1) / 2
     dash = f' stroke-dasharray="{_DASHES[edge.kind]}"' if edge.kind in _DASHES else ""
     label = escape(f"{edge.source} → {edge.target}: {edge.kind}")

@@ -1,4 +1,4 @@
-"""The small domain's grammar, step grammars and drawing, as they were looked at and found good.
+"""The small domain's grammar, step grammars and drawing, and the JSON Schema of plan schemas.
 
 Made again by `python tests/golden/bb_domains/test_shop.py`.
 """
@@ -11,17 +11,19 @@ from typing import Any
 
 import pytest
 
+import bb_domains
 from bb_core.plan import Step, step_id
 from bb_domains.compiler import PlanMachine
 from bb_domains.domain import ARGUMENTS_FILE, GRAMMAR_FILE, load_domain, make_domain, save_domain
 from bb_domains.grammar import step_grammar
 from bb_domains.graph import domain_graph, dot_text
 from bb_domains.openapi import import_openapi
-from bb_domains.schema import load_schema, schema_yaml
+from bb_domains.schema import json_schema, load_schema, schema_yaml
 
 HERE = Path(__file__).parent
 SHOP = HERE / "shop"
 LIBRARY = HERE / "library"
+PLAN_SCHEMA = Path(bb_domains.__file__).parent / "plan_schema.schema.json"
 
 STEPS: list[tuple[str, dict[str, Any]]] = [
     ("login", {}),
@@ -80,7 +82,12 @@ def test_an_import_with_overlay_is_the_golden_one() -> None:
     assert imported() == (LIBRARY / "plan_schema.yaml").read_text()
 
 
+def test_editors_get_the_schema_of_today() -> None:
+    assert json.loads(PLAN_SCHEMA.read_text()) == json_schema()
+
+
 if __name__ == "__main__":
+    PLAN_SCHEMA.write_text(json.dumps(json_schema(), indent=1) + "\n")
     save_domain(make_domain(load_schema(SHOP / "plan_schema.yaml")), SHOP)
     for name, text in step_grammars().items():
         (SHOP / name).write_text(text)
