@@ -39,7 +39,7 @@ def shrink_training(data):
 def shrink_job(data):
     data["service"]["port"] = 0  # a free one, another each time
     data["traces"] |= {"train": 40, "tuning": 2, "evaluation": 3}
-    data["decode"] = {"max_new_tokens": 180, "plan_bytes": 1024, "batch_size": 4}
+    data["decode"] = {"max_new_tokens": 40, "plan_bytes": 200, "batch_size": 4}
     data["gate"] |= {"policy": str(CONFIGS / "gate.yaml"), "requests": 4}
 
 
