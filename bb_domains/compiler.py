@@ -254,7 +254,9 @@ def _handle_slots(state: PlanState, step: Step, tool: Tool) -> dict[str, int]:
             raise Inadmissible(
                 step.id,
                 f"argument {arg!r} must be a handle of type {handle.object}, not {value!r}",
-                f"use {' or '.join(known)}" if known else f"bind a {handle.object} first",
+                f"use {' or '.join(known)}"
+                if known
+                else f"bind an object of type {handle.object} first",
             )
         slots[arg] = found.slot
     return slots

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bb_domains.compiler import PlanMachine
 
 MOST_EXPANSIONS = 4096
+MOST_KNOWN = 1 << 17
 
 _FIRST = len(step_open(0))
 _LATER = len(step_open(1))
@@ -71,9 +72,12 @@ class Completions:
     def cheapest(self, bits: int, used: int, n_steps: int) -> Cost | None:
         """Cheapest way to a legal end, none of whose steps is taken yet."""
         key = (self._signature(bits, used), n_steps)
-        if key not in self._known:
-            self._known[key] = self._search(bits, used, n_steps)
-        return self._known[key]
+        if key in self._known:
+            return self._known[key]
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        found = self._known[key] = self._search(bits, used, n_steps)
+        return found
 
     def cheapest_step(self, bits: int, used: int, n_steps: int) -> Cost | None:
         """Cheapest way to a legal end that takes at least one step."""
@@ -101,6 +105,8 @@ class Completions:
         Mostly there is room for the way a greedy walk finds, and the search is spared.
         """
         key = (self._signature(bits, used), n_steps)
+        if len(self._walked) >= MOST_KNOWN:
+            self._walked.clear()
         if key not in self._walked:
             self._walked[key] = self._walk(bits, used, n_steps)
         walked = self._walked[key]

@@ -1,8 +1,13 @@
-"""YAML with places: plain data, and for every node the line and column where it is written."""
+"""YAML with places: plain data, and for every node the line and column where it is written.
+
+Plain means what JSON can say: keys are strings and dates are text. A document that contains itself
+through its anchors, or that grows beyond measure through them, is refused.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import datetime
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +19,9 @@ from bb_domains.errors import SchemaError
 
 Path_ = tuple[str | int, ...]
 """The way from the root of a document to one of its nodes: keys and list positions."""
+
+
+MOST_NODES = 200_000
 
 
 @dataclass(frozen=True)
@@ -55,31 +63,80 @@ def decode_marked(text: str, *, source: str) -> Marked:
     """Like `read_marked`, for a text."""
     data = decode_yaml(text, where=source)
     places: dict[Path_, tuple[int, int]] = {}
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    if root is not None:
-        _collect(root, (), places, source)
-    return Marked(data, source, places)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if root is not None:
+            _Places(source, places).collect(root, (), ())
+        return Marked(plain(data, source), source, places)
+    except RecursionError as error:
+        raise SchemaError("nested too deeply", where=source, fix="flatten it") from error
 
 
-def _collect(
-    node: yaml.Node, path: Path_, places: dict[Path_, tuple[int, int]], source: str
-) -> None:
-    """Note the place of `node` and of everything below it."""
-    places.setdefault(path, (node.start_mark.line + 1, node.start_mark.column + 1))
-    if isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            _collect(item, (*path, i), places, source)
-    elif isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
+def plain(data: Any, source: str) -> Any:
+    """Return data as JSON could say it.
+
+    Raises:
+        SchemaError: a key is no text or number, or there are more than `MOST_NODES` nodes.
+    """
+    return _plain(data, source, iter(range(MOST_NODES)))
+
+
+def _plain(node: Any, source: str, budget: Iterator[int]) -> Any:
+    if next(budget, None) is None:
+        raise SchemaError(
+            f"has more than {MOST_NODES} nodes", where=source, fix="split it, or drop anchors"
+        )
+    if isinstance(node, Mapping):
+        return {_key(k, source): _plain(v, source, budget) for k, v in node.items()}
+    if isinstance(node, (list, tuple)):
+        return [_plain(item, source, budget) for item in node]
+    return node.isoformat() if isinstance(node, datetime.date) else node
+
+
+def _key(key: Any, source: str) -> str:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bool) or not isinstance(key, (int, float)):
+        what = f"key {key!r} is no text"
+        raise SchemaError(
+            what, where=source, fix="put it in quotes (YAML reads on and no as truth)"
+        )
+    return str(key)
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Collects the place of every node."""
+
+    source: str
+    places: dict[Path_, tuple[int, int]]
+    seen: set[int] = field(default_factory=set)
+
+    def collect(self, node: yaml.Node, path: Path_, within: tuple[int, ...]) -> None:
+        """Note the place of `node` and of everything below it; `within` are the nodes around it."""
+        mark = node.start_mark
+        if id(node) in within:
+            raise self._error(mark, "contains itself", "drop the alias")
+        self.places.setdefault(path, (mark.line + 1, mark.column + 1))
+        if id(node) in self.seen:  # an alias: its anchor's places are noted already
+            return
+        self.seen.add(id(node))
+        within = (*within, id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for i, item in enumerate(node.value):
+                self.collect(item, (*path, i), within)
+        elif isinstance(node, yaml.MappingNode):
+            self._collect_items(node, path, within)
+
+    def _collect_items(self, node: yaml.MappingNode, path: Path_, within: tuple[int, ...]) -> None:
+        keys: set[str] = set()
         for key, value in node.value:
-            name = str(key.value)
-            mark = key.start_mark
-            if name in seen:
-                raise SchemaError(
-                    f"key {name!r} is written twice",
-                    where=f"{source}:{mark.line + 1}:{mark.column + 1}",
-                    fix="keep one of them",
-                )
-            seen.add(name)
-            places[(*path, name)] = (mark.line + 1, mark.column + 1)
-            _collect(value, (*path, name), places, source)
+            name, mark = str(key.value), key.start_mark
+            if name in keys:
+                raise self._error(mark, f"key {name!r} is written twice", "keep one of them")
+            keys.add(name)
+            self.places[(*path, name)] = (mark.line + 1, mark.column + 1)
+            self.collect(value, (*path, name), within)
+
+    def _error(self, mark: yaml.Mark, what: str, fix: str) -> SchemaError:
+        return SchemaError(what, where=f"{self.source}:{mark.line + 1}:{mark.column + 1}", fix=fix)

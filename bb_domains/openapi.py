@@ -11,6 +11,8 @@ argument: it makes the tool idempotent, and the executor fills it in.
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -19,9 +21,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from bb_core.files import decode_yaml
+from bb_core.files import read_text
 from bb_domains.errors import LowerError, OpenApiError
-from bb_domains.marks import Marked, read_marked
+from bb_domains.marks import Marked, decode_marked, plain, read_marked
 from bb_domains.merge import merge_all
 from bb_domains.overlay import apply_overlay
 from bb_domains.references import Document, write_pointer
@@ -76,12 +78,12 @@ def read_document(source: str | Path | Mapping[str, Any]) -> tuple[Document, str
     """
     url = ""
     if isinstance(source, Mapping):
-        document = Document(dict(source), "openapi document")
+        document = Document(plain(source, "openapi document"), "openapi document")
     elif re.match(r"https?://", str(source)):
         url = str(source)
-        document = Document(decode_yaml(_fetch(url), where=url), url)
+        document = Document(_decode(_fetch(url), url), url)
     else:
-        document = Document(read_marked(source).data, str(source))
+        document = Document(_decode(read_text(source), str(source)), str(source))
     if not isinstance(document.data, Mapping):
         raise OpenApiError("is no OpenAPI document", where=document.source, fix="check the file")
     version = document.data.get("openapi")
@@ -92,6 +94,14 @@ def read_document(source: str | Path | Mapping[str, Any]) -> tuple[Document, str
             fix="convert it to OpenAPI 3.0 or 3.1",
         )
     return document, url
+
+
+def _decode(text: str, source: str) -> Any:
+    """JSON if it is JSON (whose tabs are not YAML), else YAML."""
+    if text.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return decode_marked(text, source=source).data
 
 
 def _fetch(url: str) -> str:

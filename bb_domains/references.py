@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
 from bb_domains.errors import OpenApiError
+from bb_domains.marks import MOST_NODES
 
 Pointer = tuple[str, ...]
 
@@ -69,7 +70,7 @@ class Document:
         for _ in range(_MOST_HOPS):
             if "$ref" not in node:
                 return node, pointer
-            target = self._target(node["$ref"], pointer)
+            target = self.target(node["$ref"], pointer)
             found = self.at(target, referrer=pointer)
             if not isinstance(found, Mapping):
                 raise self.error(target, "must be a mapping", "mend the document")
@@ -85,44 +86,16 @@ class Document:
         Raises:
             OpenApiError: a reference leads nowhere, or a schema contains itself.
         """
-        expanded: dict[str, Any] = self._expand(self.at(pointer), pointer, ())
+        expansion = _Expansion(self, iter(range(MOST_NODES)))
+        expanded: dict[str, Any] = expansion.expand(self.at(pointer), pointer, ())
         return expanded
 
-    def _expand(self, node: Any, pointer: Pointer, within: tuple[Pointer, ...]) -> Any:
-        if not isinstance(node, Mapping):
-            return node
-        if "$ref" in node:
-            target = self._target(node["$ref"], pointer)
-            if target in within:
-                raise self.error(
-                    (*pointer, "$ref"),
-                    f"{write_pointer(target)} contains itself",
-                    "drop the tool or the property in the overlay's document",
-                )
-            found = self._expand(self.at(target, referrer=pointer), target, (*within, target))
-            beside = {k: v for k, v in node.items() if k not in ("$ref", "description", "summary")}
-            if not beside:
-                return found
-            rest = self._expand(beside, pointer, within)
-            return {"allOf": [found, rest]}
-        expanded = {
-            key: self._expand_keyword(key, value, (*pointer, key), within)
-            for key, value in node.items()
-        }
-        return _without_read_only(_exclusive(_nullable(expanded)))
+    def target(self, reference: Any, pointer: Pointer) -> Pointer:
+        """Return where a `$ref` at a pointer points to.
 
-    def _expand_keyword(
-        self, key: str, value: Any, pointer: Pointer, within: tuple[Pointer, ...]
-    ) -> Any:
-        if key in _KEEP_WHOLE:
-            return value
-        if key == "properties" and isinstance(value, Mapping):
-            return {k: self._expand(v, (*pointer, k), within) for k, v in value.items()}
-        if isinstance(value, list):
-            return [self._expand(v, (*pointer, str(i)), within) for i, v in enumerate(value)]
-        return self._expand(value, pointer, within)
-
-    def _target(self, reference: Any, pointer: Pointer) -> Pointer:
+        Raises:
+            OpenApiError: it points out of the document.
+        """
         if not isinstance(reference, str) or not reference.startswith("#/"):
             raise self.error(
                 (*pointer, "$ref"),
@@ -130,6 +103,54 @@ class Document:
                 "bundle the documents into one file first",
             )
         return read_pointer(reference[1:])
+
+
+@dataclass(frozen=True)
+class _Expansion:
+    """One schema being written out in full; references can make it grow beyond measure."""
+
+    document: Document
+    budget: Iterator[int]
+
+    def expand(self, node: Any, pointer: Pointer, within: tuple[Pointer, ...]) -> Any:
+        """Return a node in full; `within` are the references it stands inside."""
+        if next(self.budget, None) is None:
+            what = f"has more than {MOST_NODES} nodes in full"
+            raise self.document.error(pointer, what, "drop the tool in a shorter document")
+        if not isinstance(node, Mapping):
+            return node
+        if "$ref" in node:
+            return self._referred(node, pointer, within)
+        expanded = {
+            key: self._keyword(key, value, (*pointer, key), within) for key, value in node.items()
+        }
+        return _without_read_only(_exclusive(_nullable(expanded)))
+
+    def _referred(
+        self, node: Mapping[str, Any], pointer: Pointer, within: tuple[Pointer, ...]
+    ) -> Any:
+        target = self.document.target(node["$ref"], pointer)
+        if target in within:
+            raise self.document.error(
+                (*pointer, "$ref"),
+                f"{write_pointer(target)} contains itself",
+                "take the circle out of the document; plans have no room for endless values",
+            )
+        referred = self.document.at(target, referrer=pointer)
+        found = self.expand(referred, target, (*within, target))
+        beside = {k: v for k, v in node.items() if k not in ("$ref", "description", "summary")}
+        if not beside:
+            return found
+        return {"allOf": [found, self.expand(beside, pointer, within)]}
+
+    def _keyword(self, key: str, value: Any, pointer: Pointer, within: tuple[Pointer, ...]) -> Any:
+        if key in _KEEP_WHOLE:
+            return value
+        if key == "properties" and isinstance(value, Mapping):
+            return {k: self.expand(v, (*pointer, k), within) for k, v in value.items()}
+        if isinstance(value, list):
+            return [self.expand(v, (*pointer, str(i)), within) for i, v in enumerate(value)]
+        return self.expand(value, pointer, within)
 
 
 def read_pointer(text: str) -> Pointer:

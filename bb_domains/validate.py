@@ -79,12 +79,27 @@ def is_valid(value: Any, schema: Mapping[str, Any]) -> bool:
 
 
 def check_schema(schema: Mapping[str, Any], pointer: str) -> None:
-    """Refuse what is no JSON Schema at all, such as `minimum: "3"`.
+    """Refuse what is no JSON Schema at all, such as `minimum: "3"`, and references.
+
+    References would make the validator look for other documents.
 
     Raises:
         LowerError: names the JSON pointer within the schema.
     """
+    for where in _references(schema, pointer):
+        raise LowerError("is a reference", where=where, fix="write the schema out in its place")
     found = best_match(jsonschema.Draft202012Validator(_META).iter_errors(schema))
     if found is not None:
         where = "/".join([pointer, *map(str, found.absolute_path)])
         raise LowerError(f"is no JSON Schema: {found.message}", where=where, fix="mend it")
+
+
+def _references(node: Any, pointer: str) -> Iterator[str]:
+    """JSON pointers of all references in a schema."""
+    parts = node.items() if isinstance(node, Mapping) else enumerate(node)
+    for key, value in parts:
+        where = f"{pointer}/{key}"
+        if key in ("$ref", "$dynamicRef") and isinstance(value, str):
+            yield where
+        elif isinstance(value, (Mapping, list)):
+            yield from _references(value, where)

@@ -69,7 +69,7 @@ def test_nothing_is_admissible_after_the_last_step(machine: PlanMachine) -> None
         (
             [LOGIN],
             Step("b", "track", {"order": "$a.id"}),
-            "must be a handle of type order, not '\\$a.id'; bind a order first",
+            "must be a handle of type order, not '\\$a.id'; bind an object of type order first",
         ),
         ([LOGIN, ORDER], Step("c", "track", {"order": "$b.data.id"}), r"use \$b\.id"),
         ([LOGIN, ORDER], Step("c", "track", {"order": 1042}), "not 1042"),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import http.server
 import json
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -296,8 +300,43 @@ def test_a_file_is_named_in_messages(tmp_path: Path) -> None:
 
 def test_json_files_are_read(tmp_path: Path) -> None:
     path = tmp_path / "api.json"
-    path.write_text(json.dumps(DOCUMENT))
+    path.write_text(json.dumps(DOCUMENT, indent="\t"))
     assert import_openapi(path) == import_openapi(DOCUMENT)
+
+
+def test_a_document_is_fetched() -> None:
+    document = changed("servers", value=[{"url": "/v1"}])
+    with serving(json.dumps(document).encode()) as url:
+        schema = import_openapi(f"{url}/openapi.json")
+    assert schema.service is not None
+    assert schema.service.base_url == f"{url}/v1"
+    assert list(schema.tools) == list(import_openapi(DOCUMENT).tools)
+
+
+def test_a_refusing_service_is_named() -> None:
+    with (
+        serving(b"", status=503) as url,
+        pytest.raises(OpenApiError, match="cannot be fetched.*503"),
+    ):
+        import_openapi(url)
+
+
+@contextlib.contextmanager
+def serving(body: bytes, status: int = 200) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        thread.join()
 
 
 def test_a_service_that_does_not_answer_is_named() -> None:
@@ -382,3 +421,16 @@ def test_tools_not_named_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
 def test_bad_overlays_are_refused_with_their_place(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(SchemaError, match=message):
         import_openapi(DOCUMENT, overlay(tmp_path, text))
+
+
+def test_references_do_not_grow_beyond_measure() -> None:
+    parts: dict[str, Any] = {"S0": {"type": "integer"}}
+    for i in range(1, 9):
+        refs = {f"p{k}": {"$ref": f"#/components/schemas/S{i - 1}"} for k in range(9)}
+        parts[f"S{i}"] = {"type": "object", "properties": refs}
+    document = changed("components", "schemas", value={**parts, "New": parts["S8"], "Pet": {}})
+    document["paths"]["/pets"]["put"]["requestBody"]["content"] = {
+        "application/json": {"schema": {"$ref": "#/components/schemas/S8"}}
+    }
+    with pytest.raises(OpenApiError, match="has more than 200000 nodes in full"):
+        import_openapi(document)

@@ -42,3 +42,14 @@ def test_what_is_no_schema_is_refused() -> None:
     schema = {"type": "object", "properties": {"x": {"minimum": "3"}}}
     with pytest.raises(LowerError, match="/t/properties/x/minimum: is no JSON Schema: '3' is not"):
         check_schema(schema, "/t")
+
+
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+def test_references_are_refused(keyword: str) -> None:
+    schema = {"anyOf": [{"type": "null"}, {keyword: "http://127.0.0.1:9/x"}]}
+    with pytest.raises(LowerError, match=r"/t/anyOf/1/\$\w+: is a reference; write the schema out"):
+        check_schema(schema, "/t")
+
+
+def test_a_property_may_be_called_like_a_reference() -> None:
+    check_schema({"type": "object", "properties": {"$ref": {"type": "null"}}}, "/t")
