@@ -27,7 +27,7 @@ from bb_domains.api_json.traces import TraceMaker
 from bb_domains.domain import Domain, load_domain, make_domain
 from bb_domains.schema import schema_yaml
 from bb_train.answer import answer_request, unseen_request
-from bb_train.evaluate import DecodeBudget
+from bb_train.evaluate import SPLITS, DecodeBudget
 from bb_train.job import Job
 from bb_train.promotion import Candidate, Verdict, decide
 from bb_train.report import Row, Training, draw, results_table, rows_of, to_json, trainings_table
@@ -179,7 +179,7 @@ def _make_traces(place: Place, demo: Demo, domain: Domain, say: Say) -> None:
         return {"sizes": sizes, "files": [str(folder / f"{name}.jsonl") for name in parts]}
 
     result = place.book.result("traces", inputs, make)
-    sizes = ", ".join(f"{name} {n}" for name, n in result["sizes"].items())
+    sizes = ", ".join(f"{name} {result['sizes'][name]}" for name in ("train", "tuning", *SPLITS))
     say(f"{'reused' if result['reused'] else 'made'}: {sizes}")
 
 

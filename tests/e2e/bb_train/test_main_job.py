@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -100,7 +101,7 @@ def test_seeds_are_compared_and_the_baseline_is_tuned(tmp_path, job, tiny_base):
     size = document["trainings"][0]["trainable_parameters"]
     assert [trial["lr"] for trial in tuned["trials"]] == [1e-3, 1e-2]
     for trial in tuned["trials"]:
-        record = read_record(trial["run"])
+        record = read_record(Path(trial["run"]))
         assert record["config"]["optim"]["lr"] == trial["lr"]
         assert 0 <= record["trainable_parameters"] - size < 64
     assert tuned["best"] in (1e-3, 1e-2)
