@@ -40,6 +40,7 @@ class OptimConfig(Strict):
     warmup: float = Field(default=0.05, ge=0, le=1, description="fraction of the steps")
     floor: float = Field(default=0.05, ge=0, le=1)
     weight_decay: float = Field(default=0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.95)
     grad_clip: float = Field(default=1.0, gt=0)
 
 

@@ -159,6 +159,7 @@ def _prepare(
         [p for p in model.parameters() if p.requires_grad],
         lr=config.optim.lr,
         weight_decay=config.optim.weight_decay,
+        betas=config.optim.betas,
     )
     position = Position()
     if run.checkpoint.exists():
