@@ -196,6 +196,6 @@ def load_rail(folder: Path | None, model: Model) -> tuple[Any, Any]:
 
 
 def _picture(work: Workspace, registry: Registry, decision: Decision, policy: GatePolicy) -> None:
-    """Draw the path of the e-value beside the gate's log."""
+    """Draw the path of the e-value, beside the comparison's picture."""
     differences = registry.usage.differences(decision.submission, until=decision.sequence)
-    save_picture(work.runs / "gate.png", decision, differences, policy)
+    save_picture(work.runs / "report" / "gate.png", decision, differences, policy)

@@ -78,7 +78,8 @@ def test_the_eight_steps_and_what_the_second_run_reuses(tmp_path, job, tiny_base
     assert verify(tmp_path / "work" / "logs" / "plans.ledger", first["answer"]["chain_head"]).ok
     assert verify(tmp_path / "work" / "logs" / "gate.jsonl").ok
     report = tmp_path / "work" / "runs" / "report"
-    assert (report / "evaluation.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("evaluation.png", "gate.png"):
+        assert (report / picture).read_bytes().startswith(b"\x89PNG")
     assert json.loads((report / "summary.json").read_text()) == first
 
     second = run(tmp_path, job, tiny_base)
