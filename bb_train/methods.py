@@ -61,9 +61,7 @@ def load_trained(
     Raises:
         BBError: the run is unfinished, or its base has changed since.
     """
-    import torch
-
-    from bb_nn.base import fingerprint, load_base
+    from bb_nn.base import fingerprint, load_base, torch_dtype
 
     config, record = read_config(run), read_record(run)
     base, tokenizer = load_base(config.base)
@@ -74,7 +72,7 @@ def load_trained(
             fix=f"use the base with fingerprint {record['base'][:12]}",
         )
     model = _load_method(config, RunDir(run).model, base, tokenizer)
-    return model.to(device=device, dtype=getattr(torch, dtype)).eval(), tokenizer
+    return model.to(device=device, dtype=torch_dtype(dtype)).eval(), tokenizer
 
 
 def _load_method(

@@ -16,7 +16,7 @@ from bb_domains.api_json.demo import Demo
 from bb_domains.api_json.planner import RequestPlanner, World
 from bb_domains.api_json.workflows import plan_for
 from bb_domains.domain import Domain
-from bb_nn.base import fingerprint, load_base
+from bb_nn.base import fingerprint, load_base, torch_dtype
 from bb_nn.rail import DualRailForCausalLM
 from bb_runtime.decode import Decoded, decode_plans
 from bb_safety.decision import Decision, decision_from_json, decision_to_json
@@ -188,11 +188,16 @@ class _Rails:
 
 
 def load_rail(folder: Path | None, model: Model) -> tuple[Any, Any]:
-    """(model, tokenizer) of a rail's folder, or of the base alone."""
-    pair = load_base(model.base, model.device, model.dtype)
+    """(model, tokenizer) of a rail's folder, or of the base alone.
+
+    A rail knows its base by the weights as they were trained beside, in float32, so it is found
+    and checked in float32 and only then turned into the number type it decodes in.
+    """
     if folder is None:
-        return pair
-    return DualRailForCausalLM.from_pretrained(folder, base=pair), pair[1]
+        return load_base(model.base, model.device, model.dtype)
+    pair = load_base(model.base, model.device)
+    rail = DualRailForCausalLM.from_pretrained(folder, base=pair)
+    return rail.to(torch_dtype(model.dtype)), pair[1]
 
 
 def _picture(work: Workspace, registry: Registry, decision: Decision, policy: GatePolicy) -> None:

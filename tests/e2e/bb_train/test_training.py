@@ -14,7 +14,9 @@ from bb_train.config import parse_config
 from bb_train.loop import Interrupted, train
 from bb_train.methods import load_trained
 from bb_train.processes import run_child, training_command
+from bb_train.promotion import load_rail
 from bb_train.run_dir import read_log, read_record
+from bb_train.study import Model
 from bem_kernel.ledger import verify
 
 METHODS = ("full", "lora", "rail")
@@ -70,14 +72,23 @@ def test_an_interrupted_run_resumes_to_the_same_weights(training, tmp_path, monk
         torch.testing.assert_close(found[name], expected[name])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", METHODS)
-def test_a_trained_model_loads_and_decodes(training, traces, method):
+def test_a_trained_model_loads_in_either_number_type(training, traces, method, dtype):
     root = run(training(method, optim={"lr": 2e-2, "steps": 4, "batch_size": 8}))
-    model, tokenizer = load_trained(root)
+    model, tokenizer = load_trained(root, dtype=dtype)
+    assert {p.dtype for p in model.parameters()} == {getattr(torch, dtype)}
     text = plan_text(trace_plan(traces[0]))
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
     with torch.no_grad():
         assert model(input_ids=ids).logits.shape == (1, ids.shape[1], len(tokenizer))
+
+
+def test_a_rail_in_bfloat16_is_still_known_to_its_base(training, tiny_base):
+    root = run(training("rail", optim={"lr": 2e-2, "steps": 1, "batch_size": 4}))
+    model, _ = load_rail(root / "model", Model(str(tiny_base), "cpu", "bfloat16"))
+    assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+    assert model.generate(torch.arange(5)[None], max_new_tokens=3).shape == (1, 8)
 
 
 def test_a_run_on_another_base_is_refused(training, tiny_base, tmp_path):
