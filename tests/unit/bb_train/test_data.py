@@ -28,10 +28,19 @@ def test_too_long_an_example_says_how_long(tokenizer):
 
 def test_collate_pads_right_and_masks_prompt_and_padding():
     batch = collate([Example((5, 6, 7, 8), 2), Example((5, 9), 1)], pad_id=1)
-    assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [5, 9, 1, 1]]
-    assert batch["attention_mask"].tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert batch["labels"].tolist() == [[IGNORED, IGNORED, 7, 8], [IGNORED, 9, IGNORED, IGNORED]]
+    rest = [1] * 12
+    assert batch["input_ids"].tolist() == [[5, 6, 7, 8, *rest], [5, 9, 1, 1, *rest]]
+    assert batch["attention_mask"].sum(1).tolist() == [4, 2]
+    assert batch["attention_mask"][:, :2].all()
+    none = [IGNORED] * 2
+    assert batch["labels"][:, :4].tolist() == [[*none, 7, 8], [IGNORED, 9, *none]]
+    assert (batch["labels"][:, 4:] == IGNORED).all()
     assert all(array.dtype == torch.int64 for array in batch.values())
+
+
+@pytest.mark.parametrize(("length", "width"), [(15, 16), (16, 16), (17, 32)])
+def test_batches_come_in_few_widths(length, width):
+    assert collate([Example((3,) * length, 1)], pad_id=1)["input_ids"].shape == (1, width)
 
 
 def test_processes_share_a_batch_without_overlap():
