@@ -9,6 +9,8 @@ starts and the request is answered anew each time.
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -251,8 +253,19 @@ def _say_where(place: Place, verdict: Verdict) -> None:
         say(f"credentials         {credentials_file(work)}")
         at = f"--work {work.root}"
         say("next:")
-        say(f"  bb demo serve {at}        # the service, for as long as you like")
-        say(f"  bb generate 'Track order 1042.' --domain {place.domain} --model {verdict.folder}")
-        say(f"  bb serve --domain {place.domain} --model {verdict.folder}")
-        say("  seal generate --input README.md --output implications.jsonl")
-        say(f"  bb eval {at} --seeds 3")
+        bb, seal = _typed("bb"), _typed("seal")
+        say(f"  {bb} demo serve {at}        # the service, for as long as you like")
+        model = f"--domain {place.domain} --model {verdict.folder}"
+        say(f"  {bb} generate 'Track order 1042.' {model}")
+        say(f"  {bb} serve {model}")
+        say(f"  {seal} generate --input README.md --output implications.jsonl")
+        say(f"  {bb} eval {at} --seeds 3")
+
+
+def _typed(program: str) -> str:
+    """What a user types to start a program of ours: its name, or its path if it is on no PATH."""
+    beside = Path(sys.executable).parent / program
+    if shutil.which(program) == str(beside):
+        return program
+    here = Path.cwd()
+    return str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
