@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
