@@ -32,7 +32,7 @@ from bb_domains.logic import (
 from bb_domains.numerals import value_text
 from bb_domains.schema import PlanSchema, Tool
 from bb_domains.states import Bound, Call, PlanState
-from bem_kernel.engine import evaluate
+from bem_kernel.engines.engine import evaluate
 from bem_kernel.lanes import pack_bits
 
 __all__ = ["Bound", "Call", "PlanMachine", "PlanState"]

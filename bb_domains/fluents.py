@@ -1,7 +1,7 @@
 """Fluents in text: atoms such as `refunded(order)`, preconditions over them, and effects.
 
-The Boolean syntax is the kernel's (`bem_kernel.expression`); this file checks that every atom is a
-declared fluent applied to parameters of the declared object types.
+The Boolean syntax is the kernel's (`bem_kernel.circuits.expression`); this file checks that every
+atom is a declared fluent applied to parameters of the declared object types.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bb_domains.errors import ConditionError
+from bem_kernel.circuits.expression import atoms
 from bem_kernel.errors import ExpressionError
-from bem_kernel.expression import atoms
 
 SELF = "self"
 """The parameter that stands for the object a step binds."""

@@ -15,7 +15,7 @@ import numpy as np
 from bb_domains.compiler import PlanMachine
 from bb_domains.fluents import Atom
 from bb_domains.logic import CompiledTool
-from bem_kernel.engine import evaluate
+from bem_kernel.engines.engine import evaluate
 from bem_kernel.lanes import pack_bits, unpack_bits
 
 Kind = Literal["needs", "forbids", "asks", "sets", "clears"]

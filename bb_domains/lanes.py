@@ -18,9 +18,9 @@ from bb_domains.calls import ToolTexts
 from bb_domains.fluents import SELF
 from bb_domains.layout import Layout
 from bb_domains.logic import CompiledTool
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
-from bem_kernel.engine import evaluate
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.engines.engine import evaluate
 from bem_kernel.lanes import pack_bits, unpack_bits, words_for
 
 _ONES = ~np.uint64(0)

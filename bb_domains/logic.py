@@ -11,10 +11,10 @@ from bb_domains.fluents import SELF, Atom, Effect, Vocabulary, expression_atoms,
 from bb_domains.guards import Guard, parse_guard
 from bb_domains.layout import Layout
 from bb_domains.schema import Invariant, PlanSchema, Tool
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
-from bem_kernel.expert import Address, Expert, ExpertTemplate
-from bem_kernel.expression import compile_expression
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.circuits.expression import compile_expression
+from bem_kernel.experts.expert import Address, Expert, ExpertTemplate
 
 
 @dataclass(frozen=True)

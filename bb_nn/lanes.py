@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 
 from bb_core.errors import BBError
 from bb_nn.reader import Cursor, Reader, Rules, prefix_key
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit, Gate, Op
-from bem_kernel.engine import evaluate
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit, Gate, Op
+from bem_kernel.engines.engine import evaluate
+from bem_kernel.engines.scan import scan
 from bem_kernel.lanes import pack_bits, unpack_bits
-from bem_kernel.scan import scan
 
 COUNTER_BITS = 4
 _EVENTS = 5  # sentence end, goal mark, plan begins, goal complete, goal about to be complete

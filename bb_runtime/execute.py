@@ -36,11 +36,11 @@ from bb_domains.guards import holds, parse_guard
 from bb_runtime.check import Certificate
 from bb_runtime.plan_program import plan_program
 from bb_runtime.privacy import Redactor, load_log_key
-from bem_kernel.assembler import disassemble
+from bem_kernel.isa.assembler import disassemble
+from bem_kernel.isa.machine import HostFunction, Machine, RunResult, initial_state
+from bem_kernel.isa.program import Program
 from bem_kernel.lanes import Planes
-from bem_kernel.ledger import Ledger
-from bem_kernel.machine import HostFunction, Machine, RunResult, initial_state
-from bem_kernel.program import Program
+from bem_kernel.ledger.chain import Ledger
 
 __all__ = ["Adapters", "Execution", "StepOutcome", "execute", "plan_program"]
 

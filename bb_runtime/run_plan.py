@@ -13,7 +13,7 @@ from bb_domains.domain import Domain
 from bb_runtime.adapters import open_adapters
 from bb_runtime.check import Certificate
 from bb_runtime.execute import Execution, StepOutcome, execute
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 
 
 def run_and_report(

@@ -22,7 +22,7 @@ from bb_runtime.engine import Engine
 from bb_runtime.execute import execute
 from bb_runtime.run_plan import as_data
 from bb_runtime.server import PlanAnswer, ServerLimits, create_app
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 
 
 def plan_answers(engine: Engine, domain: Domain, log: Path | None) -> PlanAnswer:

@@ -1,8 +1,8 @@
 """The gate's hash-chained log, shared by several processes that each write now and then.
 
-`bem_kernel.ledger.Ledger` has one writer at a time and turns a second one away. Here a writer waits
-for its turn instead, on a lock file that the kernel releases when a process dies. Opening checks
-the whole chain, which suits a log of decisions: few entries, each of them worth the check.
+`bem_kernel.ledger.chain.Ledger` has one writer at a time and turns a second one away. Here a writer
+waits for its turn instead, on a lock file that the kernel releases when a process dies. Opening
+checks the whole chain, which suits a log of decisions: few entries, each of them worth the check.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bem_kernel.ledger import Ledger, Verification, read_entries, verify
+from bem_kernel.ledger.chain import Ledger, Verification, read_entries, verify
 
 
 class AuditLog:

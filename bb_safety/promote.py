@@ -50,7 +50,7 @@ class GateError(BBError):
 
 
 class AppendOnlyLog(Protocol):
-    """The part of `bem_kernel.ledger.Ledger` that the gate needs."""
+    """The part of `bem_kernel.ledger.chain.Ledger` that the gate needs."""
 
     def append(self, entry: Mapping[str, Any]) -> int:
         """Add an entry durably and return its index."""

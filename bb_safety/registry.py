@@ -28,7 +28,7 @@ from bb_safety.audit import AuditLog
 from bb_safety.decision import Decision, decision_to_json
 from bb_safety.evidence import CandidateSpec
 from bb_safety.usage import UsageStore
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 
 PRODUCTION, PREVIOUS, CANDIDATE = "production", "previous", "candidate"
 

@@ -22,7 +22,7 @@ from bb_train.evaluate import DecodeBudget
 from bb_train.promotion import load_rail
 from bb_train.service import changed_rows, database, read_rows
 from bb_train.study import Model
-from bem_kernel.ledger import Ledger, verify
+from bem_kernel.ledger.chain import Ledger, verify
 
 Say = Callable[[str], None]
 

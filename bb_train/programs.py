@@ -33,10 +33,10 @@ from bb_core.plan import Plan, references
 from bb_core.prompt import format_prompt
 from bb_core.trace import Trace, trace_plan
 from bb_nn.lanes import LaneProgram
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
-from bem_kernel.truth_table import from_truth_table
-from bem_kernel.weights import ONE_Q16, Hedge
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.forms.truth_table import from_truth_table
+from bem_kernel.policy.weights import ONE_Q16, Hedge
 
 # Classes of bytes a rule may name: each is a set of byte values.
 BYTE_CLASSES: dict[str, bytes] = {

@@ -30,7 +30,7 @@ from bb_train.evaluate import DecodeBudget
 from bb_train.run_dir import RunDir, read_record
 from bb_train.shadow import ShadowEvaluator, dry_run, measurable
 from bb_train.study import Model
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 
 _FIRST_SEED = 1_000_003  # far from the seeds that traces for training are made with
 

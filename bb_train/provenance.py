@@ -12,7 +12,7 @@ from bb_core.canonical import file_sha256, fingerprint, sha256_hex
 from bb_domains.schema import schema_data
 from bb_train.config import TrainConfig
 from bb_train.run_dir import RunDir
-from bem_kernel.ledger import Ledger, verify
+from bem_kernel.ledger.chain import Ledger, verify
 
 if TYPE_CHECKING:
     from bb_domains.domain import Domain

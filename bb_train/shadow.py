@@ -22,7 +22,7 @@ from bb_runtime.execute import Adapters, execute
 from bb_safety.evidence import BatteryResult, CandidateSpec, EvaluationSet, PairedRisks
 from bb_safety.risk import Change, PlanOutcome, request_risk, risk_columns
 from bb_train.metrics import is_admitted, is_sentence, plan_of
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 
 
 @dataclass

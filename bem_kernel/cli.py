@@ -12,7 +12,7 @@ from bb_core.cli import JsonOption, run_app
 from bb_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bem_kernel.program import Program
+    from bem_kernel.isa.program import Program
 
 app = typer.Typer(no_args_is_help=True, help="The Boolean Expert Machine.")
 log_app = typer.Typer(no_args_is_help=True, help="Hash-chained ledgers.")
@@ -42,7 +42,7 @@ def log_verify(
 
     Example: bem log verify bb-work/logs/run.jsonl
     """
-    from bem_kernel.ledger import verify
+    from bem_kernel.ledger.chain import verify
 
     found = verify(file, head)
     if json_output:
@@ -67,7 +67,7 @@ def log_show(file: FileArgument) -> None:
 
     Example: bem log show bb-work/logs/run.jsonl
     """
-    from bem_kernel.ledger import read_entries
+    from bem_kernel.ledger.chain import read_entries
 
     for entry in read_entries(file):
         typer.echo(json.dumps(entry, ensure_ascii=False))
@@ -84,8 +84,8 @@ def asm(
     """
     from bb_core.canonical import canonical_json
     from bb_core.files import read_text, write_atomic
-    from bem_kernel.assembler import assemble
-    from bem_kernel.record import program_record
+    from bem_kernel.isa.assembler import assemble
+    from bem_kernel.isa.record import program_record
 
     data = canonical_json(program_record(assemble(read_text(file), str(file)))) + b"\n"
     if out is None:
@@ -100,7 +100,7 @@ def disasm(file: FileArgument) -> None:
 
     Example: bem disasm door.json
     """
-    from bem_kernel.assembler import disassemble
+    from bem_kernel.isa.assembler import disassemble
 
     typer.echo(disassemble(_load_program(file)), nl=False)
 
@@ -124,9 +124,9 @@ def run(
 
     Example: bem run door.bem --set closed --answer knock=1
     """
+    from bem_kernel.isa.machine import Machine, initial_state
+    from bem_kernel.isa.program import bit_numbers
     from bem_kernel.lanes import unpack_bits
-    from bem_kernel.machine import Machine, initial_state
-    from bem_kernel.program import bit_numbers
 
     program = _load_program(file)
     state = initial_state(program)
@@ -164,9 +164,9 @@ def expert_eval(
 
     Example: bem expert eval "a & !b -> c" --names a,b,c
     """
-    from bem_kernel.circuit import depth
-    from bem_kernel.expression import atoms, compile_expression
-    from bem_kernel.truth_table import truth_table
+    from bem_kernel.circuits.circuit import depth
+    from bem_kernel.circuits.expression import atoms, compile_expression
+    from bem_kernel.forms.truth_table import truth_table
 
     inputs = tuple(names.split(",")) if names is not None else atoms(expression)
     if len(inputs) > MAX_TABLE_INPUTS:
@@ -193,8 +193,8 @@ def expert_eval(
 
 def _load_program(file: Path) -> Program:
     from bb_core.files import read_json, read_text
-    from bem_kernel.assembler import assemble
-    from bem_kernel.record import program_from_record
+    from bem_kernel.isa.assembler import assemble
+    from bem_kernel.isa.record import program_from_record
 
     if file.suffix == ".json":
         return program_from_record(read_json(file), where=str(file))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from bem_kernel.circuit import Circuit
+    from bem_kernel.circuits.circuit import Circuit
     from bem_kernel.lanes import Planes
 
 N_INPUTS, N_GATES, N_OUTPUTS = 32, 256, 9
@@ -25,7 +25,7 @@ N_INPUTS, N_GATES, N_OUTPUTS = 32, 256, 9
 def _problem(context: Context, lanes: int) -> tuple[Circuit, Planes]:
     import numpy as np
 
-    from bem_kernel.random_circuit import random_circuit
+    from bem_kernel.circuits.random_circuit import random_circuit
 
     circuit = random_circuit(Random(context.seed), N_INPUTS, N_GATES, N_OUTPUTS)
     shape = (N_INPUTS, lanes // 64)
@@ -45,7 +45,8 @@ def _wide_lanes(context: Context) -> int:
 )
 def engine_wide(context: Context) -> Measured:
     """The numpy engine against the plain reference on many lanes."""
-    from bem_kernel import engine, engine_reference
+    from bem_kernel.engines import engine
+    from bem_kernel.engines import reference as engine_reference
 
     lanes = _wide_lanes(context)
     circuit, planes = _problem(context, lanes)
@@ -67,7 +68,7 @@ def engine_wide_torch(context: Context) -> Measured:
     """The numpy engine against one torch call per gate on one thread, on many lanes."""
     import numpy as np
 
-    from bem_kernel import engine
+    from bem_kernel.engines import engine
 
     lanes = _wide_lanes(context)
     circuit, planes = _problem(context, lanes)
@@ -87,7 +88,8 @@ def engine_wide_torch(context: Context) -> Measured:
 )
 def engine_narrow(context: Context) -> Measured:
     """The engine that is chosen for one word of lanes against the numpy engine."""
-    from bem_kernel import engine, engine_numpy
+    from bem_kernel.engines import engine
+    from bem_kernel.engines import per_gate as engine_numpy
 
     lanes, calls = 64, 200
     circuit, planes = _problem(context, lanes)
@@ -109,7 +111,7 @@ def _torch_per_gate(circuit: Circuit, planes: Planes) -> Callable[[], torch.Tens
     import numpy as np
     import torch
 
-    from bem_kernel.circuit import Op
+    from bem_kernel.circuits.circuit import Op
 
     torch.set_num_threads(1)
     inputs = torch.from_numpy(planes.view(np.int64))

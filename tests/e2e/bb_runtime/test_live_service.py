@@ -22,7 +22,7 @@ from bb_domains.domain import make_domain
 from bb_domains.schema import schema_yaml
 from bb_runtime.check import check_plan
 from bb_runtime.execute import execute
-from bem_kernel.ledger import Ledger, read_entries, verify
+from bem_kernel.ledger.chain import Ledger, read_entries, verify
 
 
 @pytest.fixture(scope="module")

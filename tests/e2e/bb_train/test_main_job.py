@@ -17,7 +17,7 @@ from bb_train.run_dir import read_record
 from bb_train.session import open_place
 from bb_train.study import Model
 from bb_train.tune import tune
-from bem_kernel.ledger import verify
+from bem_kernel.ledger.chain import verify
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

@@ -17,7 +17,7 @@ from bb_train.processes import run_child, training_command
 from bb_train.promotion import load_rail
 from bb_train.run_dir import read_log, read_record
 from bb_train.study import Model
-from bem_kernel.ledger import verify
+from bem_kernel.ledger.chain import verify
 
 METHODS = ("full", "lora", "rail")
 

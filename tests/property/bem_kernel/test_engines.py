@@ -10,13 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bem_kernel import engine, engine_integer, engine_numpy, engine_reference
-from bem_kernel.builder import parallel, prune, serial, simplify
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits.builder import parallel, prune, serial, simplify
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.circuits.random_circuit import random_circuit
+from bem_kernel.engines import engine
+from bem_kernel.engines import integer as engine_integer
+from bem_kernel.engines import per_gate as engine_numpy
+from bem_kernel.engines import reference as engine_reference
+from bem_kernel.engines.scan import scan_with_state
+from bem_kernel.isa.record import circuit_record
 from bem_kernel.lanes import Planes
-from bem_kernel.random_circuit import random_circuit
-from bem_kernel.record import circuit_record
-from bem_kernel.scan import scan_with_state
 
 
 @st.composite

@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bem_kernel.ann import nearest
 from bem_kernel.errors import IdentifierError
-from bem_kernel.ident import Decoded, Identifier, decode, encode, gray, gray_inverse, sim
+from bem_kernel.identifiers.ident import (
+    Decoded,
+    Identifier,
+    decode,
+    encode,
+    gray,
+    gray_inverse,
+    sim,
+)
+from bem_kernel.search.ann import nearest
 
 IDENTIFIERS = st.builds(
     Identifier, st.integers(0, 63), st.integers(0, 63), st.integers(0, (1 << 14) - 1)

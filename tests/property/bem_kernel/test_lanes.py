@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bem_kernel.expert import Expert, step, step_batch
+from bem_kernel.circuits.random_circuit import random_circuit
+from bem_kernel.experts.expert import Expert, step, step_batch
 from bem_kernel.lanes import lane_mask, pack_bits, pack_lanes, unpack_bits, unpack_lanes
-from bem_kernel.random_circuit import random_circuit
 
 BIT_ROWS = hnp.arrays(np.bool_, st.tuples(st.integers(0, 150), st.integers(0, 8)))
 

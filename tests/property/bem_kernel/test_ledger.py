@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bem_kernel.errors import LedgerError
-from bem_kernel.ledger import Ledger, read_entries, verify
+from bem_kernel.ledger.chain import Ledger, read_entries, verify
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.text(max_size=8),

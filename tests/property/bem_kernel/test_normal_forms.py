@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from bem_kernel.anf import circuit_from_anf, moebius
-from bem_kernel.expression import compile_expression
-from bem_kernel.random_circuit import random_circuit
-from bem_kernel.robdd import circuit_from_robdd, robdd_from_table
-from bem_kernel.truth_table import fill_dont_cares, from_truth_table, truth_table
+from bem_kernel.circuits.expression import compile_expression
+from bem_kernel.circuits.random_circuit import random_circuit
+from bem_kernel.forms.anf import circuit_from_anf, moebius
+from bem_kernel.forms.robdd import circuit_from_robdd, robdd_from_table
+from bem_kernel.forms.truth_table import fill_dont_cares, from_truth_table, truth_table
 
 
 @st.composite

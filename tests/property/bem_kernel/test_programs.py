@@ -7,13 +7,13 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bem_kernel import program as isa
-from bem_kernel.assembler import assemble, disassemble
-from bem_kernel.expert import Expert
-from bem_kernel.machine import Machine, initial_state
-from bem_kernel.program import HostPort, Instruction, Program
-from bem_kernel.random_circuit import random_circuit
-from bem_kernel.record import program_fingerprint, program_from_record, program_record
+from bem_kernel.circuits.random_circuit import random_circuit
+from bem_kernel.experts.expert import Expert
+from bem_kernel.isa import program as isa
+from bem_kernel.isa.assembler import assemble, disassemble
+from bem_kernel.isa.machine import Machine, initial_state
+from bem_kernel.isa.program import HostPort, Instruction, Program
+from bem_kernel.isa.record import program_fingerprint, program_from_record, program_record
 
 N_BITS = 4
 

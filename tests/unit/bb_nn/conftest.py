@@ -8,7 +8,7 @@ import transformers as hf
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from bb_nn.lanes import LaneProgram
-from bem_kernel.expression import compile_expression
+from bem_kernel.circuits.expression import compile_expression
 
 REQUEST = "### Request\nTrack order 12. Then refund 7 now! Ok.\n### Plan\n"
 PLAN = (

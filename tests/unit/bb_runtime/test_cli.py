@@ -14,7 +14,7 @@ from bb_core.cli import run_app
 from bb_runtime import generate_cli, plan_cli, serve_cli
 from bb_runtime.engine import Engine
 from bb_runtime.serving import plan_answers, serve_engine
-from bem_kernel.ledger import verify
+from bem_kernel.ledger.chain import verify
 
 SHOP = str(Path(__file__).parent / "shop")
 

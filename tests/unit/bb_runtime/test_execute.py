@@ -13,9 +13,9 @@ from bb_runtime.check import Certificate, check_plan, plan_hash
 from bb_runtime.errors import ExecutionRefused
 from bb_runtime.execute import execute, plan_program
 from bb_runtime.privacy import Redactor
-from bem_kernel.assembler import assemble, disassemble
-from bem_kernel.ledger import Ledger, read_entries, verify
-from bem_kernel.program import Opcode
+from bem_kernel.isa.assembler import assemble, disassemble
+from bem_kernel.isa.program import Opcode
+from bem_kernel.ledger.chain import Ledger, read_entries, verify
 
 TOOLS = ["login", "get_order", "confirm_owner", "refund_order"]
 
@@ -235,7 +235,7 @@ def test_the_machine_itself_stops_an_inadmissible_step(shop, plan, service, path
     """Cut the confirmation out of the program: the precondition expert must trap."""
     from dataclasses import replace
 
-    from bem_kernel.machine import Machine, initial_state
+    from bem_kernel.isa.machine import Machine, initial_state
 
     program = plan_program(shop, plan, check_plan(shop, plan))
     effect = next(i for i, e in enumerate(program.experts) if e.name.startswith("effect.confirm"))

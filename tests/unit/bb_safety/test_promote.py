@@ -17,7 +17,7 @@ from bb_safety.promote import GateError, gate
 from bb_safety.report import decision_lines, save_picture
 from bb_safety.risk import COMPONENTS
 from bb_safety.usage import ReusedEvidenceError, UsageStore
-from bem_kernel.ledger import Ledger, read_entries
+from bem_kernel.ledger.chain import Ledger, read_entries
 
 POLICY = load_policy(Path(__file__).parents[3] / "configs" / "gate.yaml")
 BASE = "b" * 64

@@ -4,7 +4,7 @@ from bb_core.plan import parse_plan
 from bb_runtime.decode import Decoded
 from bb_safety.evidence import CandidateSpec
 from bb_train.shadow import Reference, ShadowEvaluator, dry_run, measurable
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 
 ORDERS = {1042: "ord_a", 1043: "ord_b"}
 NEW, OLD = CandidateSpec("a" * 64, "base"), CandidateSpec("b" * 64, "base", "base")

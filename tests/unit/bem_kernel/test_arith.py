@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from bem_kernel import arith
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits import arith
+from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import CircuitError
-from bem_kernel.truth_table import truth_table
+from bem_kernel.forms.truth_table import truth_table
 
 
 def numbers(circuit: Circuit) -> list[int]:

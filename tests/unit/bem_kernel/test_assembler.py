@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bem_kernel.assembler import assemble, disassemble
 from bem_kernel.errors import AssembleError, ProgramError
-from bem_kernel.machine import Machine, initial_state
-from bem_kernel.record import program_fingerprint, program_from_record, program_record
+from bem_kernel.isa.assembler import assemble, disassemble
+from bem_kernel.isa.machine import Machine, initial_state
+from bem_kernel.isa.record import program_fingerprint, program_from_record, program_record
 
 DOOR = """
 .bits closed locked(door) bad      # three bits

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from bem_kernel.builder import CircuitBuilder, parallel, prune, serial, simplify
-from bem_kernel.circuit import Circuit, Gate, Op
+from bem_kernel.circuits.builder import CircuitBuilder, parallel, prune, serial, simplify
+from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import CircuitError
-from bem_kernel.truth_table import truth_table
+from bem_kernel.forms.truth_table import truth_table
 
 NOT = Circuit(1, (Gate(Op.NOT, 0),), (1,))
 AND = Circuit(2, (Gate(Op.AND, 0, 1),), (2,))

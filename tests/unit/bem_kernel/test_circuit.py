@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bem_kernel.circuit import Circuit, Gate, Op, depth
+from bem_kernel.circuits.circuit import Circuit, Gate, Op, depth
 from bem_kernel.errors import CircuitError
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bem_kernel import cli
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 
 PROGRAM = """.bits closed knocked bad
 .expert knock: knocked = true

@@ -7,11 +7,14 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from bem_kernel import engine, engine_integer, engine_numpy, engine_reference
-from bem_kernel.circuit import ARITY, Circuit, Gate, Op
+from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
+from bem_kernel.engines import engine
+from bem_kernel.engines import integer as engine_integer
+from bem_kernel.engines import per_gate as engine_numpy
+from bem_kernel.engines import reference as engine_reference
 from bem_kernel.errors import ShapeError
+from bem_kernel.forms.truth_table import counting_planes
 from bem_kernel.lanes import unpack_bits
-from bem_kernel.truth_table import counting_planes
 
 ENGINES = [engine, engine_integer, engine_numpy, engine_reference]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bem_kernel.circuit import Circuit, Gate, Op
+from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import ExpertError, ExpressionError, ShapeError
-from bem_kernel.expert import (
+from bem_kernel.experts.expert import (
     Address,
     Expert,
     ExpertTemplate,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from bem_kernel.circuits.expression import atoms, compile_expression, compile_expressions
 from bem_kernel.errors import ExpressionError
-from bem_kernel.expression import atoms, compile_expression, compile_expressions
-from bem_kernel.truth_table import truth_table
+from bem_kernel.forms.truth_table import truth_table
 
 
 def table(text: str, names: str = "abc") -> list[int]:

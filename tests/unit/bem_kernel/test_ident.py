@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bem_kernel.ann import nearest
 from bem_kernel.errors import IdentifierError, ShapeError
-from bem_kernel.ident import Identifier, decode, encode, sim
+from bem_kernel.identifiers.ident import Identifier, decode, encode, sim
+from bem_kernel.search.ann import nearest
 
 
 def test_the_fields_are_class_ecc_shard_local_from_the_top() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bem_kernel.errors import LedgerError
-from bem_kernel.ledger import GENESIS, Ledger, Verification, read_entries, verify
+from bem_kernel.ledger.chain import GENESIS, Ledger, Verification, read_entries, verify
 
 ENTRIES = [{"tool": "login"}, {"z": 1, "a": [True, None, "é\n"]}, {}]
 
@@ -65,7 +65,7 @@ def test_removed_swapped_and_inserted_entries_are_found(written: Path) -> None:
 
 
 def test_an_entry_that_is_chained_but_not_canonical_is_found(written: Path) -> None:
-    from bem_kernel.ledger import chain_hash
+    from bem_kernel.ledger.chain import chain_hash
 
     body = b'{"b": 1}'
     digest = chain_hash(GENESIS, body).hex().encode()

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bem_kernel.ledger import Ledger, read_entries
+from bem_kernel.ledger.chain import Ledger, read_entries
 
 WRITER = """
 import sys
-from bem_kernel.ledger import Ledger
+from bem_kernel.ledger.chain import Ledger
 with Ledger(sys.argv[1], sync=sys.argv[2]) as ledger:
     for i in range(10**9):
         ledger.append({"i": i, "filler": "x" * (i % 977)})

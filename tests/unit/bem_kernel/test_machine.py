@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bem_kernel import program as isa
 from bem_kernel.errors import MachineError, ProgramError, ShapeError
-from bem_kernel.expert import Expert, expert_from_expressions
+from bem_kernel.experts.expert import Expert, expert_from_expressions
+from bem_kernel.isa import program as isa
+from bem_kernel.isa.machine import Machine, initial_state
+from bem_kernel.isa.program import HostPort, Instruction, Opcode, Program, bit_numbers
 from bem_kernel.lanes import Planes, pack_bits, pack_lanes, unpack_lanes
-from bem_kernel.machine import Machine, initial_state
-from bem_kernel.program import HostPort, Instruction, Opcode, Program, bit_numbers
 
 BITS = ("go", "done", "bad")
 NUMBER = {name: i for i, name in enumerate(BITS)}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.engines.scan import scan, scan_with_state
 from bem_kernel.errors import ShapeError
 from bem_kernel.lanes import pack_bits, unpack_lanes
-from bem_kernel.scan import scan, scan_with_state
 
 
 def parity_machine() -> Circuit:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bem_kernel.anf import circuit_from_anf, moebius
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import ShapeError
-from bem_kernel.robdd import robdd_from_table
-from bem_kernel.truth_table import fill_dont_cares, from_truth_table, truth_table
+from bem_kernel.forms.anf import circuit_from_anf, moebius
+from bem_kernel.forms.robdd import robdd_from_table
+from bem_kernel.forms.truth_table import fill_dont_cares, from_truth_table, truth_table
 
 MAJORITY = np.array([[r.bit_count() >= 2] for r in range(8)], dtype=np.uint8)
 PARITY = np.array([[r.bit_count() & 1] for r in range(16)], dtype=np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bem_kernel.errors import ShapeError
-from bem_kernel.weights import ONE_Q16, Hedge, exp2_q16
+from bem_kernel.policy.weights import ONE_Q16, Hedge, exp2_q16
 
 
 def q16(*octaves: int) -> np.ndarray:

@@ -28,10 +28,10 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from bb_core.errors import BBError
-from bem_kernel.circuit import ARITY, Circuit, Gate, Op
+from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
 from bem_kernel.errors import AssembleError, KernelError
-from bem_kernel.expert import Expert, expert_from_expressions
-from bem_kernel.program import HostPort, Instruction, Opcode, Program
+from bem_kernel.experts.expert import Expert, expert_from_expressions
+from bem_kernel.isa.program import HostPort, Instruction, Opcode, Program
 
 _T = TypeVar("_T")
 

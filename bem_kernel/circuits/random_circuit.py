@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from bem_kernel.circuit import ARITY, Circuit, Gate, Op
+from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
 
 
 def random_circuit(rng: Random, n_inputs: int, n_gates: int, n_outputs: int) -> Circuit:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bem_kernel.circuit import Circuit, Gate, Op
+from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.lanes import WORD_BITS, Planes, check_planes
 
 

@@ -14,8 +14,8 @@ from functools import lru_cache
 from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken
 
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import ExpressionError
 
 GRAMMAR = r"""

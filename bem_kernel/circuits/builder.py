@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bem_kernel.circuit import ARITY, Circuit, Gate, Op
+from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
 from bem_kernel.errors import CircuitError
 
 

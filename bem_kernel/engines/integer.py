@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import cast
 
-from bem_kernel.circuit import Circuit, Gate, Op
-from bem_kernel.engine_reference import integers_to_planes, planes_to_integers
+from bem_kernel.circuits.circuit import Circuit, Gate, Op
+from bem_kernel.engines.reference import integers_to_planes, planes_to_integers
 from bem_kernel.lanes import WORD_BITS, Planes, check_planes
 
 IntegerFunction = Callable[[Sequence[int], int], tuple[int, ...]]

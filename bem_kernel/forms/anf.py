@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import ShapeError
 
 Table = NDArray[np.uint8]

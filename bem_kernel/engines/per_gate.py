@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.circuit import ARITY, Circuit, Op
+from bem_kernel.circuits.circuit import ARITY, Circuit, Op
 from bem_kernel.lanes import Planes, check_planes
 
 _BLOCK_WORDS = 1024  # wider inputs go through in blocks, so that the slots stay in the L2 cache

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bem_kernel.errors import MachineError
-from bem_kernel.expert import step
+from bem_kernel.experts.expert import step
+from bem_kernel.isa.program import Opcode, Program
 from bem_kernel.lanes import Planes, Word, broadcast_bits, check_planes, lane_mask, words_for
-from bem_kernel.program import Opcode, Program
 
 HostFunction = Callable[[Planes], Planes | Sequence[int | bool]]
 """Called with the state, (N, words) uint64 and read-only.

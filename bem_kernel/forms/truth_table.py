@@ -10,12 +10,12 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.anf import Table, circuit_from_anf, inputs_of, moebius
-from bem_kernel.circuit import Circuit
-from bem_kernel.engine import evaluate
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.engines.engine import evaluate
 from bem_kernel.errors import ShapeError
+from bem_kernel.forms.anf import Table, circuit_from_anf, inputs_of, moebius
+from bem_kernel.forms.robdd import circuit_from_robdd, robdd_from_table
 from bem_kernel.lanes import Planes, pack_lanes, unpack_bits
-from bem_kernel.robdd import circuit_from_robdd, robdd_from_table
 
 MAX_INPUTS = 20
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import CircuitError
 
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel import engine_numpy
-from bem_kernel.circuit import Circuit
-from bem_kernel.engine import prefers_integers
-from bem_kernel.engine_integer import compile_integer
-from bem_kernel.engine_reference import integers_to_planes, planes_to_integers
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.engines import per_gate as engine_numpy
+from bem_kernel.engines.engine import prefers_integers
+from bem_kernel.engines.integer import compile_integer
+from bem_kernel.engines.reference import integers_to_planes, planes_to_integers
 from bem_kernel.errors import ShapeError
 from bem_kernel.lanes import WORD_BITS, Planes, check_planes
 

@@ -19,10 +19,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.circuit import Circuit
-from bem_kernel.engine import evaluate
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.circuits.expression import atoms, compile_expressions
+from bem_kernel.engines.engine import evaluate
 from bem_kernel.errors import ExpertError
-from bem_kernel.expression import atoms, compile_expressions
 from bem_kernel.lanes import Planes, Word, check_planes
 
 

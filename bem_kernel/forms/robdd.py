@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.anf import Table, inputs_of
-from bem_kernel.builder import CircuitBuilder
-from bem_kernel.circuit import Circuit
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.forms.anf import Table, inputs_of
 
 
 @dataclass(frozen=True)

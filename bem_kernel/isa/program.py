@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from bem_kernel.errors import ProgramError
-from bem_kernel.expert import Expert
+from bem_kernel.experts.expert import Expert
 
 
 class Opcode(IntEnum):

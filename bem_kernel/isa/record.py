@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bb_core.canonical import fingerprint
-from bem_kernel.circuit import Circuit, Gate, Op
+from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import KernelError, ProgramError
-from bem_kernel.expert import Expert
-from bem_kernel.program import HostPort, Instruction, Opcode, Program
+from bem_kernel.experts.expert import Expert
+from bem_kernel.isa.program import HostPort, Instruction, Opcode, Program
 
 FORMAT = "bem-program-1"
 

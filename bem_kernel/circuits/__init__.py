@@ -1,0 +1,1 @@
+"""Boolean circuits: gate lists, how to build, compose and write them."""

@@ -1,0 +1,1 @@
+"""Boolean step functions on the state."""

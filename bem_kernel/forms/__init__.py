@@ -1,0 +1,1 @@
+"""Normal forms of Boolean functions: truth tables, ANF, ROBDD."""

@@ -1,0 +1,1 @@
+"""Names of objects: 32-bit words that carry their own error correction."""

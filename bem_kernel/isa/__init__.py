@@ -1,0 +1,1 @@
+"""Programs: instructions, their text, and the machine that runs them."""

@@ -1,0 +1,1 @@
+"""Append-only logs whose integrity can be checked."""
