@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bem_kernel import cli
+from bem_kernel.cli import main as cli
 from bem_kernel.ledger.chain import Ledger
 
 PROGRAM = """.bits closed knocked bad

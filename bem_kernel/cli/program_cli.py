@@ -1,4 +1,4 @@
-"""The `bem` command: ledgers, programs and expressions of the machine."""
+"""`bem asm`, `bem disasm` and `bem run`: programs."""
 
 from __future__ import annotations
 
@@ -8,72 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bb_core.cli import JsonOption, run_app
+from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
 
 if TYPE_CHECKING:
     from bem_kernel.isa.program import Program
 
-app = typer.Typer(no_args_is_help=True, help="The Boolean Expert Machine.")
-log_app = typer.Typer(no_args_is_help=True, help="Hash-chained ledgers.")
-expert_app = typer.Typer(no_args_is_help=True, help="Boolean expressions and experts.")
-app.add_typer(log_app, name="log")
-app.add_typer(expert_app, name="expert")
-
-MAX_TABLE_INPUTS = 10
-
 FileArgument = Annotated[Path, typer.Argument(help="The file to read.")]
 
 
-def main() -> None:
-    """Run the `bem` command and exit the process."""
-    run_app(app, "bem")
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this file to `app`."""
+    for command in (asm, disasm, run):
+        app.command()(command)
 
 
-@log_app.command("verify")
-def log_verify(
-    file: FileArgument,
-    head: Annotated[
-        str | None, typer.Option("--head", help="A chain hash kept elsewhere; it must occur.")
-    ] = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Check a ledger's chain; exit 1 and name the first bad entry if it is broken.
-
-    Example: bem log verify bb-work/logs/run.jsonl
-    """
-    from bem_kernel.ledger.chain import verify
-
-    found = verify(file, head)
-    if json_output:
-        record = {
-            "entries": found.entries,
-            "first_bad": found.first_bad,
-            "head": found.head,
-            "reason": found.reason,
-        }
-        typer.echo(json.dumps(record))
-    elif found.ok:
-        typer.echo(f"{found.entries} entries, unbroken; head {found.head}")
-    else:
-        typer.echo(f"entry {found.first_bad}: {found.reason}; {found.entries} good before it")
-    if not found.ok:
-        raise typer.Exit(1)
-
-
-@log_app.command("show")
-def log_show(file: FileArgument) -> None:
-    """Print a ledger's entries, one JSON object a line, each checked against the chain.
-
-    Example: bem log show bb-work/logs/run.jsonl
-    """
-    from bem_kernel.ledger.chain import read_entries
-
-    for entry in read_entries(file):
-        typer.echo(json.dumps(entry, ensure_ascii=False))
-
-
-@app.command()
 def asm(
     file: FileArgument,
     out: Annotated[Path | None, typer.Option("--out", help="Where to; stdout if absent.")] = None,
@@ -94,7 +43,6 @@ def asm(
         write_atomic(out, data)
 
 
-@app.command()
 def disasm(file: FileArgument) -> None:
     """Print the text of a program record.
 
@@ -105,7 +53,6 @@ def disasm(file: FileArgument) -> None:
     typer.echo(disassemble(_load_program(file)), nl=False)
 
 
-@app.command()
 def run(
     file: FileArgument,
     fuel: Annotated[int, typer.Option("--fuel", min=0, help="Most instructions.")] = 10_000,
@@ -150,45 +97,6 @@ def run(
         typer.echo(f"{ended} at {result.pc} after {result.steps} steps; ones: {' '.join(ones)}")
     if not result.halted:
         raise typer.Exit(1)
-
-
-@expert_app.command("eval")
-def expert_eval(
-    expression: Annotated[str, typer.Argument(help="A Boolean expression.")],
-    names: Annotated[
-        str | None, typer.Option("--names", help="Inputs in order, with commas; default: as found.")
-    ] = None,
-    json_output: JsonOption = False,
-) -> None:
-    """Print the truth table of an expression and the size of its circuit.
-
-    Example: bem expert eval "a & !b -> c" --names a,b,c
-    """
-    from bem_kernel.circuits.circuit import depth
-    from bem_kernel.circuits.expression import atoms, compile_expression
-    from bem_kernel.forms.truth_table import truth_table
-
-    inputs = tuple(names.split(",")) if names is not None else atoms(expression)
-    if len(inputs) > MAX_TABLE_INPUTS:
-        raise UsageError(
-            f"{len(inputs)} inputs", where="--names", fix=f"give at most {MAX_TABLE_INPUTS}"
-        )
-    circuit = compile_expression(expression, inputs)
-    column = truth_table(circuit)[:, 0].tolist()
-    if json_output:
-        record = {
-            "names": list(inputs),
-            "table": column,
-            "gates": len(circuit.gates),
-            "depth": depth(circuit),
-        }
-        typer.echo(json.dumps(record))
-        return
-    typer.echo(" ".join((*inputs, "=")))
-    for row, value in enumerate(column):
-        bits = [f"{row >> i & 1:>{len(name)}}" for i, name in enumerate(inputs)]
-        typer.echo(" ".join((*bits, str(value))))
-    typer.echo(f"{len(circuit.gates)} gates, depth {depth(circuit)}", err=True)
 
 
 def _load_program(file: Path) -> Program:

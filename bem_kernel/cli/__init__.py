@@ -1,0 +1,1 @@
+"""The `bem` command, a file per group of commands."""

@@ -1,0 +1,18 @@
+"""The `bem` command: logs, programs, experts and images of the machine."""
+
+from __future__ import annotations
+
+import typer
+
+from bb_core.cli import run_app
+from bem_kernel.cli import expert_cli, log_cli, program_cli
+
+app = typer.Typer(no_args_is_help=True, help="The Boolean Expert Machine.")
+app.add_typer(log_cli.app, name="log")
+app.add_typer(expert_cli.app, name="expert")
+program_cli.add_commands(app)
+
+
+def main() -> None:
+    """Run the `bem` command and exit the process."""
+    run_app(app, "bem")
