@@ -1,0 +1,209 @@
+"""The nearest identifiers by looking at all of them, exact, compiled.
+
+A vector comparison finds, 64 codes at a time, those that could still enter the list of the best;
+only these are looked at one by one. The list starts with a limit on the distance that a uniform
+table passes with near certainty; a table that does not is scanned again without a limit.
+
+Distances are counted on Gray codes, so tables hold `gray(identifier)`. Of equal distances the
+lower slot is the nearer one. A slot that is not live is never found.
+
+Source: BEM core spec 1.3, 3.3, 6.3.
+"""
+
+from __future__ import annotations
+
+from math import comb
+from typing import Any
+
+import numpy as np
+
+from bem_kernel.compiled import kernel
+from bem_kernel.search.hamming import GROUP, closer_than, gray_code, lowest_bit, popcount32
+
+BITS = 32
+NO_LIMIT = BITS + 1
+"""Every distance is below it."""
+
+_BELOW = tuple(sum(comb(BITS, d) for d in range(limit)) for limit in range(NO_LIMIT + 1))
+"""Number of 32-bit words closer to a given one than `limit`."""
+
+SLOT_BITS = 32
+"""A key is distance << SLOT_BITS | slot, so that keys are in the order of the result."""
+
+_SLOT_MASK = (1 << SLOT_BITS) - 1
+_TILE = 4096
+"""Codes that one query of a batch after the other passes over: 16 KiB, in the first cache."""
+
+
+@kernel("int64(int64, int64)")
+def first_limit(n: Any, k: Any) -> Any:
+    """The least limit below which a uniform table of n codes has k with near certainty.
+
+    On average 2k + 12 codes are below it; fewer than k with a chance under 1e-5.
+    """
+    for limit in range(NO_LIMIT):
+        if (n * _BELOW[limit]) >> BITS >= 2 * k + 12:
+            return limit
+    return NO_LIMIT
+
+
+@kernel("int64(int64[::1], int64, int64, int64)")
+def insert_key(keys: Any, count: Any, k: Any, key: Any) -> Any:
+    """Enter a key among the k least of those seen, kept in ascending order.
+
+    Args:
+        keys: (at least k,) int64; the first `count` are in order.
+        count: keys held, at most k.
+        k: keys wanted.
+        key: distance << 32 | slot.
+
+    Returns:
+        Keys held afterwards.
+    """
+    position = count
+    if count == k:
+        if k == 0 or key >= keys[k - 1]:
+            return count
+        position = k - 1
+    else:
+        count += 1
+    while position > 0 and keys[position - 1] > key:
+        keys[position] = keys[position - 1]
+        position -= 1
+    keys[position] = key
+    return count
+
+
+@kernel("int64(uint32[::1], uint8[::1], int64, int64, uint32, int64, int64[::1], int64, int64)")
+def scan_codes(
+    codes: Any,
+    live: Any,
+    start: Any,
+    stop: Any,
+    gray: Any,
+    k: Any,
+    keys: Any,
+    count: Any,
+    limit: Any,
+) -> Any:
+    """Enter what is near in codes[start:stop] into the keys; nine arguments, being an inner loop.
+
+    Args:
+        codes: (n,) uint32 Gray codes.
+        live: (n,) uint8, 0 for slots that hold nothing.
+        start: first slot to look at; slots before it have been looked at.
+        stop: last slot to look at plus one.
+        gray: the query's Gray code.
+        k: keys wanted, 1 or more.
+        keys: (at least k,) int64, the best so far in ascending order.
+        count: keys held.
+        limit: distances from here on do not count.
+
+    Returns:
+        Keys held afterwards.
+    """
+    if count == k:
+        limit = min(limit, keys[k - 1] >> SLOT_BITS)
+    slot = start
+    while slot < stop:
+        if slot + GROUP <= stop:
+            near = closer_than(codes, slot, gray, limit)
+        else:
+            near = np.uint64(0)
+            for j in range(stop - slot):
+                if popcount32(codes[slot + j] ^ gray) < limit:
+                    near |= np.uint64(1) << np.uint64(j)
+        while near != 0:
+            found = slot + lowest_bit(near)
+            near &= near - np.uint64(1)
+            distance = popcount32(codes[found] ^ gray)
+            # Slots come in ascending order, so an equal distance never displaces an earlier slot.
+            if distance < limit and live[found] != 0:
+                count = insert_key(keys, count, k, distance << SLOT_BITS | found)
+                if count == k:
+                    limit = min(limit, keys[k - 1] >> SLOT_BITS)
+        slot += GROUP
+    return count
+
+
+@kernel("int64(uint32[::1], uint8[::1], int64, uint32, int64, int64[::1], int64[::1])")
+def nearest_brute(
+    codes: Any, live: Any, n: Any, query: Any, k: Any, slots: Any, distances: Any
+) -> Any:
+    """The k live slots nearest to one identifier, best first.
+
+    Seven arguments, being a kernel over arrays.
+
+    Args:
+        codes: (at least n,) uint32, the Gray code of the identifier in each slot.
+        live: (at least n,) uint8, 0 for slots that hold nothing.
+        n: slots to look at.
+        query: uint32, the identifier itself, not its Gray code.
+        k: how many are wanted; none for 0 or less.
+        slots: (at least k,) int64, receives the slots; of equal distances the lower slot first.
+        distances: (at least k,) int64, receives the number of bits in which the codes differ.
+
+    Returns:
+        How many were found: k, or all live ones if there are fewer.
+    """
+    if k <= 0:
+        return 0
+    gray = gray_code(query)
+    limit = first_limit(n, k)
+    count = scan_codes(codes, live, 0, n, gray, k, slots, 0, limit)
+    if count < k and limit < NO_LIMIT:
+        count = scan_codes(codes, live, 0, n, gray, k, slots, 0, NO_LIMIT)
+    split_keys(slots, distances, count)
+    return count
+
+
+@kernel("void(int64[::1], int64[::1], int64)")
+def split_keys(keys: Any, distances: Any, count: Any) -> None:
+    """Take `count` keys apart: their distances to `distances`, their slots in place."""
+    for j in range(count):
+        distances[j] = keys[j] >> SLOT_BITS
+        keys[j] &= _SLOT_MASK
+
+
+@kernel(
+    "void(uint32[::1], uint8[::1], int64, uint32[::1], int64,"
+    " int64[:, ::1], int64[:, ::1], int64[::1])"
+)
+def nearest_brute_batch(
+    codes: Any,
+    live: Any,
+    n: Any,
+    queries: Any,
+    k: Any,
+    slots: Any,
+    distances: Any,
+    counts: Any,
+) -> None:
+    """`nearest_brute` for many queries, which pass over the table together, a piece at a time.
+
+    Eight arguments, being a kernel over arrays.
+
+    Args:
+        codes: (at least n,) uint32, the Gray code of the identifier in each slot.
+        live: (at least n,) uint8, 0 for slots that hold nothing.
+        n: slots to look at.
+        queries: (queries,) uint32, identifiers.
+        k: how many are wanted; none for 0 or less.
+        slots: (queries, at least k) int64, receives the slots, a row for each query.
+        distances: (queries, at least k) int64, receives the distances.
+        counts: (queries,) int64, receives how many were found.
+    """
+    counts[:] = 0
+    if k <= 0:
+        return
+    limit = first_limit(n, k)
+    for start in range(0, n, _TILE):
+        stop = min(n, start + _TILE)
+        for q in range(len(queries)):
+            gray = gray_code(queries[q])
+            counts[q] = scan_codes(codes, live, start, stop, gray, k, slots[q], counts[q], limit)
+    for q in range(len(queries)):
+        if counts[q] < k and limit < NO_LIMIT:
+            gray = gray_code(queries[q])
+            counts[q] = scan_codes(codes, live, 0, n, gray, k, slots[q], 0, NO_LIMIT)
+        split_keys(slots[q], distances[q], counts[q])
