@@ -4,8 +4,13 @@ BBError
 └── KernelError
     ├── ShapeError        an array has the wrong shape, dtype or range
     ├── CircuitError      a gate list is not a straight-line circuit
+    ├── EngineError       an engine cannot run here, or not on this input
     ├── ExpressionError   a Boolean expression does not parse, or names an unknown atom
     ├── IdentifierError   an identifier field is out of range, or its code word is damaged
+    ├── SegmentError      memory is too small, or an address or right in it does not hold
+    ├── ImageError        a memory image cannot be read, or is damaged
+    ├── QueueError        a bounded queue of commands is full
+    ├── MerkleError       a Merkle tree or proof does not hold together
     ├── ExpertError       an expert does not fit its circuit or the state
     ├── ProgramError      a program refers to something that does not exist
     ├── AssembleError     assembler text does not parse
@@ -30,12 +35,32 @@ class CircuitError(KernelError):
     """A gate list is not a straight-line circuit."""
 
 
+class EngineError(KernelError):
+    """An engine cannot run here, or not on this input."""
+
+
 class ExpressionError(KernelError):
     """A Boolean expression does not parse, or names an unknown atom."""
 
 
 class IdentifierError(KernelError):
     """An identifier field is out of range, or its code word is damaged."""
+
+
+class SegmentError(KernelError):
+    """Memory is too small, or an address or right in it does not hold."""
+
+
+class ImageError(KernelError):
+    """A memory image cannot be read, or is damaged."""
+
+
+class QueueError(KernelError):
+    """A bounded queue of commands is full."""
+
+
+class MerkleError(KernelError):
+    """A Merkle tree or proof does not hold together."""
 
 
 class ExpertError(KernelError):

@@ -1,0 +1,1 @@
+"""The machine's memory: segments, slots, images, integrity."""
