@@ -15,7 +15,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := nn,serve,seal,dev
+EXTRAS := nn,serve,seal,gpu,dev
 PIP_FLAGS ?=
 # The Python on which constraints.txt was resolved comes first.
 PY ?= $(shell for python in python3.11 python3.12 python3; do \
