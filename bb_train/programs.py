@@ -36,7 +36,8 @@ from bb_nn.lanes import LaneProgram
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.forms.truth_table import from_truth_table
-from bem_kernel.policy.weights import ONE_Q16, Hedge
+from bem_kernel.policy.exp2 import ONE_Q16
+from bem_kernel.policy.weights import Hedge
 
 # Classes of bytes a rule may name: each is a set of byte values.
 BYTE_CLASSES: dict[str, bytes] = {

@@ -9,63 +9,14 @@ Source: BEM core spec 7.2; Freund and Schapire 1997.
 
 from __future__ import annotations
 
-from math import isqrt
-
 import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.errors import ShapeError
+from bem_kernel.policy.exp2 import ONE_Q16, exp2_q16
 
-ONE_Q16 = 1 << 16
-_FRACTION_BITS = 16
-_TABLE_BITS = 8
-_TABLE_Q = 30
-_REST_BITS = _FRACTION_BITS - _TABLE_BITS
 _MAX_LOSS_Q16 = 1 << 40
 _MAX_DUAL_Q16 = 1 << 62  # duals further behind the leader than this stay there
-
-
-def _exp2_table() -> NDArray[np.int64]:
-    """2**-(k / 256) for k = 0 .. 256 in Q30, rounded, by integer square roots."""
-    precision = 120
-    one = 1 << precision
-    roots = []  # 2**-(1/2), 2**-(1/4), … 2**-(1/256)
-    power = one >> 1
-    for _ in range(_TABLE_BITS):
-        power = isqrt(power << precision)
-        roots.append(power)
-    table = []
-    for k in range((1 << _TABLE_BITS) + 1):
-        value = one if k <= (1 << _TABLE_BITS) - 1 else one >> 1
-        for j, root in enumerate(roots):
-            if k >> (_TABLE_BITS - 1 - j) & 1:
-                value = value * root >> precision
-        table.append((value + (1 << (precision - _TABLE_Q - 1))) >> (precision - _TABLE_Q))
-    return np.array(table, dtype=np.int64)
-
-
-_EXP2 = _exp2_table()
-
-
-def exp2_q16(exponents_q16: NDArray[np.int64]) -> NDArray[np.int64]:
-    """2**-(x / 65536) in Q16 by table and linear interpolation.
-
-    Args:
-        exponents_q16: int64, 0 or more, any shape.
-
-    Returns:
-        int64 of the same shape, 0 to 65536, within 1 of the true value: interpolation is off by
-        at most 2**-20 of the value, rounding by one half.
-    """
-    whole = exponents_q16 >> _FRACTION_BITS
-    fraction = exponents_q16 & (ONE_Q16 - 1)
-    index = fraction >> _REST_BITS
-    rest = fraction & ((1 << _REST_BITS) - 1)
-    left, right = _EXP2[index], _EXP2[index + 1]
-    mantissa = left - ((left - right) * rest >> _REST_BITS)  # Q30
-    shift = np.minimum(whole + (_TABLE_Q - _FRACTION_BITS), 62)
-    rounded: NDArray[np.int64] = (mantissa + (np.int64(1) << (shift - 1))) >> shift
-    return rounded
 
 
 class Hedge:
@@ -111,7 +62,7 @@ class Hedge:
             raise ShapeError(
                 "a loss is out of range", where="weights.update", fix="keep within 2**40"
             )
-        duals = self._duals_q16 + (losses * np.int64(self.eta_q16) >> _FRACTION_BITS)
+        duals = self._duals_q16 + (losses * np.int64(self.eta_q16) >> 16)
         self._duals_q16 = np.minimum(duals - duals.min(), _MAX_DUAL_Q16)
 
     def weights_q16(self) -> NDArray[np.int64]:

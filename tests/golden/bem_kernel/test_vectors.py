@@ -13,7 +13,7 @@ from bem_kernel.isa.assembler import assemble
 from bem_kernel.isa.program import Opcode
 from bem_kernel.isa.record import program_fingerprint, program_record
 from bem_kernel.ledger.chain import Ledger
-from bem_kernel.policy.weights import ONE_Q16, exp2_q16
+from bem_kernel.policy.exp2 import ONE_Q16, exp2_q16
 
 
 def test_the_gray_code_of_the_patent() -> None:

@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bem_kernel.policy.weights import ONE_Q16, Hedge, exp2_q16
+from bem_kernel.policy.exp2 import ONE_Q16, exp2_q16
+from bem_kernel.policy.weights import Hedge
 
 
 @given(st.integers(0, 20 * ONE_Q16))

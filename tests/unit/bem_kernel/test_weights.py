@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from bem_kernel.errors import ShapeError
-from bem_kernel.policy.weights import ONE_Q16, Hedge, exp2_q16
+from bem_kernel.policy.exp2 import ONE_Q16, exp2_q16
+from bem_kernel.policy.weights import Hedge
 
 
 def q16(*octaves: int) -> np.ndarray:
