@@ -14,7 +14,7 @@ from math import prod
 
 from bb_domains.fluents import Atom
 from bb_domains.schema import PlanSchema
-from bem_kernel.experts.expert import Address
+from bem_kernel.experts.template import Address
 
 BOUND = "bound"
 BAD = "BAD"

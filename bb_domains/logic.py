@@ -14,7 +14,8 @@ from bb_domains.schema import Invariant, PlanSchema, Tool
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.circuits.expression import compile_expression
-from bem_kernel.experts.expert import Address, Expert, ExpertTemplate
+from bem_kernel.experts.expert import Expert
+from bem_kernel.experts.template import Address, ExpertTemplate
 
 
 @dataclass(frozen=True)

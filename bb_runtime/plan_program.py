@@ -24,7 +24,8 @@ from dataclasses import dataclass, field, replace
 from bb_core.plan import Plan, Step
 from bb_domains.domain import Domain
 from bb_runtime.check import Certificate, verify_certificate
-from bem_kernel.experts.expert import Expert, bind
+from bem_kernel.experts.expert import Expert
+from bem_kernel.experts.template import bind
 from bem_kernel.isa.program import HostPort, Instruction, Program, expert, halt, host, log, trap_if
 
 FAILED, REFUSED = "FAILED", "REFUSED"

@@ -138,7 +138,8 @@ def test_a_state_that_cannot_be_completed_is_a_dead_end(machine: PlanMachine) ->
 def test_experts_step_the_state_as_the_machine_does(machine: PlanMachine) -> None:
     import numpy as np
 
-    from bem_kernel.experts.expert import bind, step
+    from bem_kernel.experts.expert import step
+    from bem_kernel.experts.template import bind
     from bem_kernel.lanes import unpack_bits
 
     planes = np.zeros((machine.layout.n_bits, 1), dtype=np.uint64)
@@ -158,7 +159,8 @@ def test_experts_step_the_state_as_the_machine_does(machine: PlanMachine) -> Non
 def test_experts_raise_bad(machine: PlanMachine) -> None:
     import numpy as np
 
-    from bem_kernel.experts.expert import bind, step
+    from bem_kernel.experts.expert import step
+    from bem_kernel.experts.template import bind
 
     planes = np.zeros((machine.layout.n_bits, 1), dtype=np.uint64)
     refused = step(bind(machine.experts.pre["track"], {"order": 0}), planes)

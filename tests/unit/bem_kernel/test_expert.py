@@ -7,16 +7,8 @@ import pytest
 
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import ExpertError, ExpressionError, ShapeError
-from bem_kernel.experts.expert import (
-    Address,
-    Expert,
-    ExpertTemplate,
-    bind,
-    expert_from_expressions,
-    parse_address,
-    step,
-    step_batch,
-)
+from bem_kernel.experts.expert import Expert, expert_from_expressions, step, step_batch
+from bem_kernel.experts.template import Address, ExpertTemplate, bind, parse_address
 from bem_kernel.lanes import Planes, lane_mask, pack_lanes, unpack_lanes
 
 BITS = {"a": 0, "b": 1, "c": 2}
