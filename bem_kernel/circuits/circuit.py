@@ -2,10 +2,15 @@
 
 Slots 0 .. n_inputs-1 hold the inputs; gate i writes slot n_inputs + i and reads earlier slots only,
 so a circuit is acyclic by construction and one pass in order evaluates it.
+
+`f >> g` is g after f and `f | g` is both side by side. Both only renumber and join the gate lists,
+so they are associative to the last gate, `composition.identity(n)` is a unit of `>>`, and nothing
+is simplified: `builder.simplify` does that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -88,6 +93,33 @@ class Circuit:
         """Number of slots: inputs and gates."""
         return self.n_inputs + len(self.gates)
 
+    def __rshift__(self, then: Circuit) -> Circuit:
+        """`then` after this circuit: its input i is output i of this one.
+
+        Raises:
+            CircuitError: `then` does not have as many inputs as this circuit has outputs.
+        """
+        if not isinstance(then, Circuit):
+            return NotImplemented
+        if then.n_inputs != self.n_outputs:
+            raise CircuitError(
+                f"{self.n_outputs} outputs go to {then.n_inputs} inputs",
+                where="circuit >> circuit",
+                fix="give the second circuit one input per output of the first",
+            )
+        gates, outputs = _moved(then, self.outputs, self.n_slots)
+        return Circuit(self.n_inputs, self.gates + gates, outputs)
+
+    def __or__(self, other: Circuit) -> Circuit:
+        """Both side by side: inputs and outputs of this circuit, then those of `other`."""
+        if not isinstance(other, Circuit):
+            return NotImplemented
+        n_inputs = self.n_inputs + other.n_inputs
+        gates, outputs = _moved(self, range(self.n_inputs), n_inputs)
+        theirs = range(self.n_inputs, n_inputs)
+        more_gates, more_outputs = _moved(other, theirs, n_inputs + len(gates))
+        return Circuit(n_inputs, gates + more_gates, outputs + more_outputs)
+
     @cached_property
     def _hash(self) -> int:
         return hash((self.n_inputs, self.gates, self.outputs))
@@ -95,6 +127,25 @@ class Circuit:
     def __hash__(self) -> int:
         # Engines keep compiled programs in dictionaries keyed by circuit: hash each circuit once.
         return self._hash
+
+
+def _moved(
+    circuit: Circuit, inputs: Sequence[int], first_gate: int
+) -> tuple[tuple[Gate, ...], tuple[int, ...]]:
+    """Gates and outputs as they are when input i is slot inputs[i] and gate 0 writes `first_gate`.
+
+    Operands that a gate does not use stay 0.
+    """
+    n = circuit.n_inputs
+
+    def slot(old: int) -> int:
+        return inputs[old] if old < n else old - n + first_gate
+
+    gates = tuple(
+        Gate(gate.op, *(slot(s) for s in (gate.a, gate.b)[: ARITY[gate.op]]))
+        for gate in circuit.gates
+    )
+    return gates, tuple(slot(s) for s in circuit.outputs)
 
 
 def _check_gate(index: int, gate: Gate, n_earlier: int) -> None:
