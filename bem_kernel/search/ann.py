@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.errors import ShapeError
-from bem_kernel.identifiers.ident import sim
+from bem_kernel.identifiers.gray import sim
 
 
 @dataclass(frozen=True)

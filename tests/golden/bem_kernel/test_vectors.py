@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bem_kernel.circuits.circuit import Op
-from bem_kernel.identifiers.ident import Identifier, encode, gray
+from bem_kernel.identifiers.gray import gray
+from bem_kernel.identifiers.ident import Identifier, encode
 from bem_kernel.isa.assembler import assemble
 from bem_kernel.isa.program import Opcode
 from bem_kernel.isa.record import program_fingerprint, program_record

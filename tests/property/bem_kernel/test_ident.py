@@ -1,4 +1,4 @@
-"""SECDED corrects one flip and detects two; Gray codes; nearest against a plain sort."""
+"""SECDED corrects one flip and detects two; Gray codes; similarity."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from bem_kernel.errors import IdentifierError
-from bem_kernel.identifiers.ident import (
-    Decoded,
-    Identifier,
-    decode,
-    encode,
-    gray,
-    gray_inverse,
-    sim,
-)
-from bem_kernel.search.ann import nearest
+from bem_kernel.identifiers.gray import gray, gray_inverse, sim
+from bem_kernel.identifiers.ident import Decoded, Identifier, decode, encode, encode_words
 
 IDENTIFIERS = st.builds(
     Identifier, st.integers(0, 63), st.integers(0, 63), st.integers(0, (1 << 14) - 1)
@@ -63,10 +55,9 @@ def test_similarity_is_symmetric_and_32_only_for_equals(u: np.ndarray, v: np.nda
     assert ((sim(u, v) == 32) == (u == v)).all()
 
 
-@given(WORDS, st.integers(0, 2**32 - 1), st.integers(0, 50))
-def test_nearest_is_a_stable_sort_by_similarity(table: np.ndarray, query: int, k: int) -> None:
-    plain = sim(np.full_like(table, query), table)
-    expected = sorted(range(len(table)), key=lambda slot: (-int(plain[slot]), slot))[:k]
-    found = nearest(query, table, k)
-    assert found.slots.tolist() == expected
-    assert found.similarities.tolist() == [int(plain[slot]) for slot in expected]
+@given(st.lists(IDENTIFIERS, max_size=20), st.integers(0, 63))
+def test_encoding_a_column_is_encoding_each(rows: list[Identifier], class_: int) -> None:
+    shards = np.array([row.shard for row in rows], dtype=np.int64)
+    locals_ = np.array([row.local for row in rows], dtype=np.int64)
+    expected = [encode(Identifier(class_, row.shard, row.local)) for row in rows]
+    assert encode_words(class_, shards, locals_).tolist() == expected
