@@ -15,8 +15,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba.core import sigutils
 from numba.core.caching import FunctionCache
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import CPUDispatcher
+from numba.core.typing import signature as make_signature
 
 PACKAGE = Path(__file__).parent
 
@@ -44,6 +47,41 @@ class _PackageCache(FunctionCache):
         return (super()._index_key(sig, codegen), package_fingerprint())  # type: ignore[no-untyped-call]
 
 
+class _DeclaredDispatcher(CPUDispatcher):  # type: ignore[misc]
+    """A dispatcher that compiles its declared signature and no other.
+
+    numba would make one more specialisation, of a second or so, for each new type of argument: a
+    read-only array, a strided one. Here such a call is refused, and what the test of integers
+    looks at is all there is.
+    """
+
+    declared = ""
+
+    def compile(self, sig: Any) -> Any:
+        """Compile the declared signature, at the first call.
+
+        Raises:
+            TypeError: `sig`, the types of the call, cannot be converted to the declared ones.
+        """
+        given, _ = sigutils.normalize_signature(sig)
+        args, result = sigutils.normalize_signature(self.declared)
+        fits = len(given) == len(args) and all(
+            self.typingctx.can_convert(one, other) is not None
+            for one, other in zip(given, args, strict=True)
+        )
+        if not fits:
+            raise TypeError(
+                f"{self.py_func.__module__}.{self.py_func.__qualname__}: arguments "
+                f"({', '.join(map(str, given))}) do not fit the declared {self.declared}; "
+                "give writable, C-contiguous arrays of these types"
+            )
+        with global_compiler_lock:
+            if tuple(args) not in self.overloads:
+                super().compile(make_signature(result, *args))
+                self.disable_compile()
+            return self.overloads[tuple(args)].entry_point
+
+
 KERNELS: list[Kernel] = []
 """Every kernel of the modules imported so far, in order of definition."""
 
@@ -66,11 +104,12 @@ class Kernel:
 
 
 def kernel(signature: str, *, reports: bool = False, inline: bool = False) -> Callable[[Any], Any]:
-    """Compile the decorated function at its first call, without the interpreter's lock.
+    """Compile the decorated function at its first call; it runs without the interpreter's lock.
 
     Args:
         signature: result and argument types in numba's notation, such as
-            `"int64(uint64[:, ::1], int64)"`; what the test of integers compiles.
+            `"int64(uint64[:, ::1], int64)"`; nothing else is ever compiled. Integers of a call
+            convert to the declared ones, wrapping; arrays must be as declared, and writable.
         reports: the function makes statistics for people and may use floating point.
         inline: paste the function into the kernels that call it.
 
@@ -80,7 +119,9 @@ def kernel(signature: str, *, reports: bool = False, inline: bool = False) -> Ca
 
     def compile_later(function: Any) -> Any:
         pasted: Any = "always" if inline else "never"
-        dispatcher: Any = njit(nogil=True, inline=pasted)(function)
+        options = {"nopython": True, "boundscheck": None, "nogil": True, "inline": pasted}
+        dispatcher: Any = _DeclaredDispatcher(function, {}, options)
+        dispatcher.declared = signature
         with contextlib.suppress(RuntimeError):  # no folder to write to: compile in each process
             dispatcher._cache = _PackageCache(function)  # type: ignore[no-untyped-call]
         name = f"{function.__module__}.{function.__qualname__}"

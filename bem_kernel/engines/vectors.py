@@ -68,8 +68,7 @@ def _gate(vectors: int) -> Any:
     return generate
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def gate_block(
+def _gate_block(
     typing: Any, c0: Any, ca: Any, cb: Any, cab: Any, target: Any, a: Any, b: Any
 ) -> tuple[Any, Any]:
     """One gate on BLOCK_WORDS words: masks, then the addresses of target and operand rows.
@@ -79,9 +78,12 @@ def gate_block(
     return types.void(*(types.uint64,) * 7), _gate(BLOCK_WORDS // WORDS)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def gate_vector(
+def _gate_vector(
     typing: Any, c0: Any, ca: Any, cb: Any, cab: Any, target: Any, a: Any, b: Any
 ) -> tuple[Any, Any]:
-    """As `gate_block`, on one vector of WORDS words."""
+    """As `_gate_block`, on one vector of WORDS words."""
     return types.void(*(types.uint64,) * 7), _gate(1)
+
+
+gate_block: Any = intrinsic(_gate_block)
+gate_vector: Any = intrinsic(_gate_vector)
