@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from numba.core import sigutils
+from numba.core import typing as numba_typing
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
-from numba.core.typing import signature as make_signature
 
 PACKAGE = Path(__file__).parent
 
@@ -47,7 +47,11 @@ class _PackageCache(FunctionCache):
         return (super()._index_key(sig, codegen), package_fingerprint())  # type: ignore[no-untyped-call]
 
 
-class _DeclaredDispatcher(CPUDispatcher):  # type: ignore[misc]
+_normalize: Any = sigutils.normalize_signature
+_make_signature: Any = numba_typing.signature  # type: ignore[attr-defined]
+
+
+class _DeclaredDispatcher(CPUDispatcher):
     """A dispatcher that compiles its declared signature and no other.
 
     numba would make one more specialisation, of a second or so, for each new type of argument: a
@@ -56,6 +60,8 @@ class _DeclaredDispatcher(CPUDispatcher):  # type: ignore[misc]
     """
 
     declared = ""
+    typingctx: Any
+    overloads: Any
 
     def compile(self, sig: Any) -> Any:
         """Compile the declared signature, at the first call.
@@ -63,11 +69,11 @@ class _DeclaredDispatcher(CPUDispatcher):  # type: ignore[misc]
         Raises:
             TypeError: `sig`, the types of the call, cannot be converted to the declared ones.
         """
-        given, _ = sigutils.normalize_signature(sig)
-        args, result = sigutils.normalize_signature(self.declared)
+        given, _ = _normalize(sig)
+        args, result = _normalize(self.declared)
+        convertible = self.typingctx.can_convert
         fits = len(given) == len(args) and all(
-            self.typingctx.can_convert(one, other) is not None
-            for one, other in zip(given, args, strict=True)
+            convertible(one, other) is not None for one, other in zip(given, args, strict=True)
         )
         if not fits:
             raise TypeError(
@@ -77,7 +83,7 @@ class _DeclaredDispatcher(CPUDispatcher):  # type: ignore[misc]
             )
         with global_compiler_lock:
             if tuple(args) not in self.overloads:
-                super().compile(make_signature(result, *args))
+                super().compile(_make_signature(result, *args))
                 self.disable_compile()
             return self.overloads[tuple(args)].entry_point
 

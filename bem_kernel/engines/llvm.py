@@ -1,0 +1,141 @@
+"""The LLVM engine: a circuit as machine code of its own, for hot experts.
+
+Explicit 512-bit vectors where the processor has them, 256-bit ones on AVX2, pairs of words
+elsewhere. No optimisation passes run on the IR: a gate is an instruction already, and code
+generation folds pairs of gates into ternary instructions.
+
+Source: BEM core spec 8.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.engines.llvm_source import SYMBOL, Shape, llvm_source
+from bem_kernel.engines.native import call_planes
+from bem_kernel.errors import EngineError
+from bem_kernel.lanes import Planes, check_planes
+
+_KEPT = 256  # circuits whose code `evaluate` keeps
+
+
+@dataclass(frozen=True)
+class CompiledCircuit:
+    """Machine code of a circuit. The code is freed with this object.
+
+    Attributes:
+        circuit: what it computes.
+        address: of `void f(const uint64_t *in, uint64_t *out, int64_t in_pitch, int64_t out_pitch,
+            int64_t words)`, pitches in words, any number of words; `in` and `out` do not overlap.
+            Calling it after this object is gone is undefined: keep the object beside the address.
+    """
+
+    circuit: Circuit
+    address: int
+    _engine: Any = field(repr=False, compare=False)
+
+    def evaluate(self, planes: Planes) -> Planes:
+        """Evaluate the circuit in every lane.
+
+        Args:
+            planes: (n_inputs, words) uint64; not changed.
+
+        Returns:
+            (n_outputs, words) uint64, a new array.
+
+        Raises:
+            ShapeError: `planes` does not have one plane per input.
+        """
+        check_planes(planes, where="llvm.evaluate", n_bits=self.circuit.n_inputs)
+        results = np.empty((self.circuit.n_outputs, planes.shape[1]), dtype=np.uint64)
+        try:
+            call_planes(self.address, planes, results)
+        except TypeError:  # strided or read-only: kernels take neither
+            call_planes(self.address, np.array(planes, order="C"), results)
+        return results
+
+
+def compile_circuit(circuit: Circuit) -> CompiledCircuit:
+    """Compile a circuit for this processor; takes about 0.1 ms a gate.
+
+    Raises:
+        EngineError: LLVM refuses the code.
+    """
+    module, machine = _module(circuit, host_shapes())
+    engine = llvm.create_mcjit_compiler(module, machine)
+    engine.finalize_object()
+    return CompiledCircuit(circuit, engine.get_function_address(SYMBOL), engine)
+
+
+def assembly(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -> str:
+    """The code that `compile_circuit` makes, as assembler text."""
+    module, machine = _module(circuit, host_shapes() if shapes is None else shapes)
+    text: str = machine.emit_assembly(module)
+    return text
+
+
+def host_shapes() -> tuple[Shape, ...]:
+    """The vectors that suit this processor."""
+    return shapes_for(_host()[1])
+
+
+def shapes_for(features: str) -> tuple[Shape, ...]:
+    """The vectors for a processor with these features, in LLVM's notation (`+avx2,-avx512f`)."""
+    present = features.split(",")
+    if "+avx512f" in present:
+        return (Shape(8, masked=True),)
+    if "+avx2" in present:
+        return (Shape(4, masked=True),)
+    return (Shape(2, masked=False), Shape(1, masked=False))
+
+
+@cache
+def _host() -> tuple[str, str]:
+    """Name and features of this processor; 512-bit registers are used wherever there are some."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    features: str = llvm.get_host_cpu_features().flatten()
+    if "+avx512f" in features.split(","):
+        features += ",-prefer-256-bit"
+    return llvm.get_host_cpu_name(), features
+
+
+def _module(circuit: Circuit, shapes: tuple[Shape, ...]) -> tuple[Any, Any]:
+    """The parsed module and a machine to compile it with."""
+    name, features = _host()
+    try:
+        module = llvm.parse_assembly(llvm_source(circuit, shapes))
+    except RuntimeError as error:
+        raise EngineError(
+            f"LLVM refuses the code: {error}", where="llvm.compile_circuit", fix="report this"
+        ) from error
+    target = llvm.Target.from_default_triple()
+    return module, target.create_target_machine(cpu=name, features=features, opt=2, jit=True)
+
+
+@lru_cache(maxsize=_KEPT)
+def compiled(circuit: Circuit) -> CompiledCircuit:
+    """As `compile_circuit`, kept for the circuits used last."""
+    return compile_circuit(circuit)
+
+
+def evaluate(circuit: Circuit, planes: Planes) -> Planes:
+    """Evaluate `circuit` in every lane, with code compiled at its first use.
+
+    Args:
+        circuit: the gates.
+        planes: (n_inputs, words) uint64; not changed.
+
+    Returns:
+        (n_outputs, words) uint64, a new array.
+
+    Raises:
+        ShapeError: `planes` does not have one plane per input.
+    """
+    return compiled(circuit).evaluate(planes)
