@@ -1,89 +1,133 @@
 """Algebraic normal form: every function as an XOR of products of inputs, by the Möbius transform.
 
-Row r of a truth table is the input in which bit i of r is input i; coefficient r of the normal
-form belongs to the product of the inputs whose bits are set in r.
+Coefficient r belongs to the product of the inputs whose bits are set in r; coefficient 0 to the
+constant 1. The transform over GF(2) turns a truth table into its coefficients and is its own
+inverse, so equal functions have equal coefficients.
 
 Source: BEM core spec 5.2; Zhegalkin 1927.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
-from numpy.typing import NDArray
 
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import ShapeError
+from bem_kernel.forms.packed_table import PackedTable, check_words
+from bem_kernel.lanes import Planes, unpack_bits
 
-Table = NDArray[np.uint8]
-"""(2**n, m) uint8 of 0 and 1: one row per input word, one column per output bit."""
 
+@dataclass(frozen=True, eq=False)
+class Anf:
+    """m functions of n inputs by their coefficients.
 
-def moebius(table: Table) -> Table:
-    """Turn truth tables into normal-form coefficients, or back: the transform is its own inverse.
-
-    Args:
-        table: (2**n, m) uint8 of 0 and 1.
-
-    Returns:
-        (2**n, m) uint8, a new array.
+    Attributes:
+        n_inputs: n, at most 24.
+        words: (m, max(1, 2**n / 64)) uint64, contiguous; coefficient r of a function is bit
+            r % 64 of word r // 64, and bits past coefficient 2**n - 1 are 0.
 
     Raises:
-        ShapeError: `table` is no truth table.
+        ShapeError: `words` is something else.
     """
-    n = inputs_of(table, where="anf.moebius")
-    rows, columns = table.shape
-    result = table.copy()
-    for i in range(n):
-        halves = result.reshape(rows >> i + 1, 2, 1 << i, columns)  # axis 1 is bit i of the row
-        halves[:, 1] ^= halves[:, 0]
+
+    n_inputs: int
+    words: Planes
+
+    def __post_init__(self) -> None:
+        check_words(self.words, self.n_inputs, where="anf")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Anf):
+            return NotImplemented
+        return self.n_inputs == other.n_inputs and np.array_equal(self.words, other.words)
+
+    def __hash__(self) -> int:
+        return hash((self.n_inputs, self.words.tobytes()))
+
+
+def moebius(words: Planes, n: int) -> Planes:
+    """Turn packed truth tables of n inputs into packed coefficients, or back.
+
+    Args:
+        words: (m, max(1, 2**n / 64)) uint64, contiguous, padding 0.
+        n: number of inputs.
+
+    Returns:
+        An array of the same shape, a new one.
+
+    Raises:
+        ShapeError: `words` has another shape.
+    """
+    from bem_kernel.forms.moebius_kernel import transform
+
+    check_words(words, n, where="anf.moebius")
+    result = words.copy()
+    transform(result, n)
     return result
 
 
-def circuit_from_anf(coefficients: Table) -> Circuit:
-    """The circuit that XORs the products, sharing common products.
+def anf_from_table(table: PackedTable) -> Anf:
+    """The coefficients of the functions in a table."""
+    return Anf(table.n_inputs, moebius(table.words, table.n_inputs))
 
-    Args:
-        coefficients: (2**n, m) uint8 of 0 and 1.
 
-    Returns:
-        A circuit of n inputs and m outputs.
+def table_from_anf(anf: Anf) -> PackedTable:
+    """Inverse of `anf_from_table`."""
+    return PackedTable(anf.n_inputs, moebius(anf.words, anf.n_inputs))
+
+
+def products(anf: Anf, output: int) -> list[int]:
+    """The products of one function, each as the set of its inputs in the bits of a number.
+
+    Shorter products first; among equally long ones, that with the lower inputs first.
+    """
+    coefficients = unpack_bits(anf.words[[output]], 1 << anf.n_inputs)
+    found: list[int] = np.flatnonzero(coefficients).tolist()
+    return sorted(found, key=lambda product: (product.bit_count(), _inputs(product)))
+
+
+def expression_from_anf(anf: Anf, output: int, names: Sequence[str]) -> str:
+    """One function as text that `expression.compile_expression` reads: `true ^ a ^ b & c`.
 
     Raises:
-        ShapeError: `coefficients` has no such shape.
+        ShapeError: `names` does not have one name per input.
     """
-    n = inputs_of(coefficients, where="anf.circuit_from_anf")
-    builder = CircuitBuilder(n)
+    if len(names) != anf.n_inputs:
+        raise ShapeError(
+            f"{len(names)} names for {anf.n_inputs} inputs",
+            where="anf.expression_from_anf",
+            fix="give one name per input",
+        )
+    texts = [
+        " & ".join(names[i] for i in _inputs(product)) or "true"
+        for product in products(anf, output)
+    ]
+    return " ^ ".join(texts) or "false"
+
+
+def circuit_from_anf(anf: Anf) -> Circuit:
+    """The circuit that XORs the products, sharing common products; n inputs and m outputs."""
+    builder = CircuitBuilder(anf.n_inputs)
     outputs = []
-    for column in coefficients.T:
+    for coefficients in unpack_bits(anf.words, 1 << anf.n_inputs).T:
         total = builder.const(False)
-        for product in np.flatnonzero(column).tolist():
+        for product in np.flatnonzero(coefficients).tolist():
             total = builder.xor(total, _product(builder, product))
         outputs.append(total)
     return builder.build(outputs)
 
 
-def _product(builder: CircuitBuilder, inputs: int) -> int:
+def _product(builder: CircuitBuilder, product: int) -> int:
     """AND of the inputs in the set, lowest first, so that products share their beginnings."""
     slot = builder.const(True)
-    for i in range(inputs.bit_length()):
-        if inputs >> i & 1:
-            slot = builder.and_(slot, i)
+    for i in _inputs(product):
+        slot = builder.and_(slot, i)
     return slot
 
 
-def inputs_of(table: Table, where: str) -> int:
-    """Number of inputs n of a (2**n, m) table.
-
-    Raises:
-        ShapeError: the array is not (2**n, m) uint8 of 0 and 1.
-    """
-    shaped = table.ndim == 2 and table.dtype == np.uint8
-    rows = table.shape[0] if shaped else 0
-    if rows < 1 or rows & (rows - 1) or (table > 1).any():
-        raise ShapeError(
-            f"expected (2**n, m) uint8 of 0 and 1, got {table.dtype} of shape {table.shape}",
-            where=where,
-            fix="give one row per input word, one column per output",
-        )
-    return rows.bit_length() - 1
+def _inputs(product: int) -> list[int]:
+    return [i for i in range(product.bit_length()) if product >> i & 1]

@@ -1,6 +1,6 @@
-"""Truth tables of circuits, and circuits from truth tables.
+"""Truth tables one byte a value: of circuits, with don't-cares, and circuits from them.
 
-Row r is the input word in which bit i of r is input i.
+Row r is the input word in which bit i of r is input i. Tables as bits are in `packed_table`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.engines.engine import evaluate
 from bem_kernel.errors import ShapeError
-from bem_kernel.forms.anf import Table, circuit_from_anf, inputs_of, moebius
+from bem_kernel.forms.anf import anf_from_table, circuit_from_anf
+from bem_kernel.forms.packed_table import Table, inputs_of, pack_table
 from bem_kernel.forms.robdd import circuit_from_robdd, robdd_from_table
 from bem_kernel.lanes import Planes, pack_lanes, unpack_bits
 
@@ -77,11 +78,12 @@ def from_truth_table(
     if n > MAX_INPUTS:
         raise ShapeError(f"{n} inputs", where="truth_table", fix=f"use at most {MAX_INPUTS}")
     completed = table if care is None else fill_dont_cares(table, care)
+    packed = pack_table(completed)
     candidates = []
     if form != "robdd":
-        candidates.append(circuit_from_anf(moebius(completed)))
+        candidates.append(circuit_from_anf(anf_from_table(packed)))
     if form != "anf":
-        candidates.append(circuit_from_robdd(robdd_from_table(completed)))
+        candidates.append(circuit_from_robdd(robdd_from_table(packed)))
     return min(candidates, key=lambda circuit: len(circuit.gates))
 
 

@@ -7,28 +7,11 @@ import pytest
 
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import ShapeError
-from bem_kernel.forms.anf import circuit_from_anf, moebius
-from bem_kernel.forms.robdd import robdd_from_table
+from bem_kernel.forms.packed_table import pack_table
 from bem_kernel.forms.truth_table import fill_dont_cares, from_truth_table, truth_table
 
 MAJORITY = np.array([[r.bit_count() >= 2] for r in range(8)], dtype=np.uint8)
 PARITY = np.array([[r.bit_count() & 1] for r in range(16)], dtype=np.uint8)
-
-
-def test_majority_is_ab_xor_bc_xor_ca() -> None:
-    assert np.flatnonzero(moebius(MAJORITY)[:, 0]).tolist() == [0b011, 0b101, 0b110]
-
-
-def test_the_diagram_of_parity_has_two_nodes_a_level_but_one_at_the_root() -> None:
-    diagram = robdd_from_table(PARITY)
-    assert [variable for variable, _, _ in diagram.nodes] == [0, 0, 1, 1, 2, 2, 3]
-    assert diagram.roots == (8,)
-
-
-def test_equal_functions_share_one_root() -> None:
-    diagram = robdd_from_table(np.concatenate([MAJORITY, MAJORITY], axis=1))
-    assert diagram.roots[0] == diagram.roots[1]
-    assert len(diagram.nodes) == 4
 
 
 def test_the_smaller_form_is_taken() -> None:
@@ -68,8 +51,8 @@ def test_no_inputs_and_no_outputs() -> None:
 def test_what_is_no_table_is_refused(table: np.ndarray) -> None:
     with pytest.raises(ShapeError, match=r"expected \(2\*\*n, m\) uint8 of 0 and 1"):
         from_truth_table(table)
-    with pytest.raises(ShapeError, match=r"anf\.circuit_from_anf: expected"):
-        circuit_from_anf(table)
+    with pytest.raises(ShapeError, match=r"packed_table\.pack_table: expected"):
+        pack_table(table)
 
 
 def test_too_many_inputs_are_refused() -> None:
