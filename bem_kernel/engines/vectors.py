@@ -87,3 +87,37 @@ def _gate_vector(
 
 gate_block: Any = intrinsic(_gate_block)
 gate_vector: Any = intrinsic(_gate_vector)
+
+
+def _copy(kind: Any, count: int) -> Any:
+    """Code generator that copies `count` values of a type between two addresses."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        target, source = (builder.inttoptr(address, kind.as_pointer()) for address in args)
+        for i in range(count):
+            index = [ir.Constant(_I64, i)]
+            value = builder.load(builder.gep(source, index), align=_ALIGN)
+            builder.store(value, builder.gep(target, index), align=_ALIGN)
+        return context.get_dummy_value()
+
+    return generate
+
+
+def _copy_block(typing: Any, target: Any, source: Any) -> tuple[Any, Any]:
+    """Copy BLOCK_WORDS words between two addresses."""
+    return types.void(types.uint64, types.uint64), _copy(_VECTOR, BLOCK_WORDS // WORDS)
+
+
+def _copy_vector(typing: Any, target: Any, source: Any) -> tuple[Any, Any]:
+    """Copy WORDS words between two addresses."""
+    return types.void(types.uint64, types.uint64), _copy(_VECTOR, 1)
+
+
+def _copy_word(typing: Any, target: Any, source: Any) -> tuple[Any, Any]:
+    """Copy one word between two addresses."""
+    return types.void(types.uint64, types.uint64), _copy(_I64, 1)
+
+
+copy_block: Any = intrinsic(_copy_block)
+copy_vector: Any = intrinsic(_copy_vector)
+copy_word: Any = intrinsic(_copy_word)
