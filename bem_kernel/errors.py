@@ -11,10 +11,12 @@ BBError
     ├── ImageError        a memory image cannot be read, or is damaged
     ├── QueueError        a bounded queue of commands is full
     ├── MerkleError       a Merkle tree or proof does not hold together
+    ├── SearchError       a table of identifiers has no such slot, or the slot is taken
     ├── ExpertError       an expert does not fit its circuit or the state
     ├── ProgramError      a program refers to something that does not exist
     ├── AssembleError     assembler text does not parse
     ├── MachineError      a program cannot run on the given state or host table
+    ├── RunnerError       a machine, an observation, a reward or a run cannot be meant
     └── LedgerError       a ledger cannot be opened, is locked, or is damaged
 """
 
@@ -63,6 +65,10 @@ class MerkleError(KernelError):
     """A Merkle tree or proof does not hold together."""
 
 
+class SearchError(KernelError):
+    """A table of identifiers has no such slot, or the slot is taken."""
+
+
 class ExpertError(KernelError):
     """An expert does not fit its circuit or the state."""
 
@@ -77,6 +83,10 @@ class AssembleError(KernelError):
 
 class MachineError(KernelError):
     """A program cannot run on the given state or host table."""
+
+
+class RunnerError(KernelError):
+    """A machine, an observation, a reward or a run cannot be meant."""
 
 
 class LedgerError(KernelError):

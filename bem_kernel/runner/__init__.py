@@ -1,0 +1,1 @@
+"""The runner: observe, query, sample, apply; learning between episodes; slow work beside them."""
