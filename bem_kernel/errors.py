@@ -5,6 +5,8 @@ BBError
     ├── ShapeError        an array has the wrong shape, dtype or range
     ├── CircuitError      a gate list is not a straight-line circuit
     ├── EngineError       an engine cannot run here, or not on this input
+    ├── CnfError          a formula in conjunctive normal form does not hold together
+    ├── ProofError        a proof is malformed; a false one is rejected, not an error
     ├── ExpressionError   a Boolean expression does not parse, or names an unknown atom
     ├── IdentifierError   an identifier field is out of range, or its code word is damaged
     ├── SegmentError      memory is too small, or an address or right in it does not hold
@@ -39,6 +41,14 @@ class CircuitError(KernelError):
 
 class EngineError(KernelError):
     """An engine cannot run here, or not on this input."""
+
+
+class CnfError(KernelError):
+    """A formula in conjunctive normal form does not hold together."""
+
+
+class ProofError(KernelError):
+    """A proof is malformed; a false one is rejected, which is no error."""
 
 
 class ExpressionError(KernelError):
