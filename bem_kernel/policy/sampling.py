@@ -97,13 +97,13 @@ def draw(
 
 @kernel("int64(int64, int64)")
 def share_q30(weight: np.int64, total: np.int64) -> np.int64:
-    """Probability weight / total in Q30, rounded down but at least 1.
+    """Probability weight / total in Q30, rounded up: 1 to 2**30.
 
     Args:
-        weight: 1 to 2**32, at most `total`.
-        total: sum of the weights.
+        weight: 1 to 2**30, at most `total`.
+        total: sum of the weights, at most 2**62.
     """
-    return max((weight << np.int64(30)) // total, np.int64(1))
+    return ((weight << np.int64(30)) + total - np.int64(1)) // total
 
 
 @kernel("int64(int64[::1], int64[::1], int64, uint64)")
@@ -147,7 +147,7 @@ def probability_q30(
     count: np.int64,
     position: np.int64,
 ) -> np.int64:
-    """Probability with which `sample` chooses a position, Q30, rounded down but at least 1.
+    """Probability with which `sample` chooses a position, Q30, rounded up: 1 to 2**30.
 
     Args:
         duals_q16: (n,) int64, Q16 octaves, within ±2**62.
