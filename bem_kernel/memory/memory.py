@@ -21,7 +21,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from bem_kernel.errors import SegmentError
 from bem_kernel.lanes import Planes, Word, words_for
-from bem_kernel.memory.configuration import MachineConfig
+from bem_kernel.memory.configuration import MAX_SIZE, MachineConfig
 from bem_kernel.memory.faults import FAULT_BOUNDS, FAULT_RIGHTS, FAULT_SEGMENT, fault_text
 from bem_kernel.memory.segments import (
     INDEX_MASK,
@@ -37,6 +37,7 @@ LINE_WORDS = 8
 
 _WIDE = 64  # words per plane from which rows are padded
 _NAME_LENGTH = 64
+_DIMENSIONS = 8
 
 
 class MemoryArrays(NamedTuple):
@@ -288,6 +289,11 @@ def row_pitch(words: int) -> int:
     return (-(-words // LINE_WORDS) | 1) * LINE_WORDS
 
 
+def memory_bytes(config: MachineConfig) -> int:
+    """Bytes of all segments of a machine."""
+    return 8 * sum(_segment_words(config, row_pitch(words_for(config.lanes))))
+
+
 def _segment_words(config: MachineConfig, pitch: int) -> list[int]:
     own = _whole_lines(config.n_shared_bits // 64) + _whole_lines(config.n_parameters)
     sizes = [
@@ -342,6 +348,10 @@ def _integer_type(dtype: DTypeLike, where: str) -> str:
 
 def _checked_shape(shape: tuple[int, ...], where: str) -> tuple[int, ...]:
     sizes = tuple(int(size) for size in shape)
-    if any(size < 0 for size in sizes):
-        raise SegmentError(f"shape {sizes}", where=where, fix="use sizes of 0 or more")
+    if any(size < 0 for size in sizes) or len(sizes) > _DIMENSIONS:
+        raise SegmentError(
+            f"shape {sizes}", where=where, fix=f"use up to {_DIMENSIONS} sizes of 0 or more"
+        )
+    if prod(size for size in sizes if size) > MAX_SIZE:
+        raise SegmentError(f"shape {sizes}", where=where, fix="use smaller sizes")
     return sizes
