@@ -16,7 +16,6 @@ from bem_kernel.errors import ShapeError
 from bem_kernel.lanes import WORD_BITS, Planes, pack_bits, unpack_bits
 
 MAX_PACKED_INPUTS = 24
-_BLOCK_WORDS, _BLOCK_PITCH = 64, 72  # a pitch that is no power of two; see the engines
 
 Table = NDArray[np.uint8]
 """(2**n, m) uint8 of 0 and 1: one row per input word, one column per output bit."""
@@ -107,16 +106,11 @@ def table_from_circuit(circuit: Circuit) -> PackedTable:
     Raises:
         ShapeError: the circuit has more than 24 inputs.
     """
-    from bem_kernel.engines.packed import pack_gates, pack_outputs
-    from bem_kernel.forms.table_kernel import live_gates, tabulate
+    from bem_kernel.forms.table_kernel import tabulate
 
     n = circuit.n_inputs
     words = np.empty((circuit.n_outputs, words_of(n)), dtype=np.uint64)
-    gates, outputs = pack_gates(circuit), pack_outputs(circuit)
-    new_slot = np.empty(circuit.n_slots, dtype=np.int32)
-    n_live = live_gates(gates, n, outputs, new_slot)
-    slots = np.empty((n + n_live, _BLOCK_PITCH), dtype=np.uint64)
-    tabulate(gates[:n_live], n, outputs, slots, words)
+    tabulate(circuit.packed, n, np.array(circuit.outputs, dtype=np.int64), words)
     return PackedTable(n, words)
 
 

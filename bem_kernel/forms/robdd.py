@@ -22,8 +22,7 @@ from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import ShapeError
 from bem_kernel.forms.packed_table import PackedTable, words_of
 
-_LEAF_NODES = 256  # more than the nodes of all functions of three variables
-_MOST_GROUPS = 2**30  # nodes are int32
+_MOST_WORDS = 2**27  # so that nodes, at most eight a word, are int32
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,24 +84,23 @@ def robdd_from_table(table: PackedTable) -> Robdd:
     """The diagram of the functions in a table.
 
     Raises:
-        ShapeError: the functions have 2**33 rows or more between them.
+        ShapeError: the functions have more than 2**27 words between them.
     """
-    from bem_kernel.forms.robdd_kernel import LEAF_INPUTS, build
+    from bem_kernel.forms.robdd_kernel import LEAF_NODES, build, find_words
 
-    n = table.n_inputs
-    octets = table.words.astype("<u8", copy=False).view(np.uint8)
-    per_function = max(1, (1 << n) >> LEAF_INPUTS)
-    groups = np.ascontiguousarray(octets[:, :per_function]).reshape(-1)
-    if len(groups) > _MOST_GROUPS:
+    words = table.words.reshape(-1)
+    if len(words) > _MOST_WORDS:
         raise ShapeError(
-            f"{table.n_outputs} functions of {n} inputs", where="robdd", fix="convert fewer"
+            f"{table.n_outputs} functions of {table.n_inputs} inputs",
+            where="robdd",
+            fix="convert fewer at a time",
         )
-    ids = np.empty((LEAF_INPUTS + 1, 256), dtype=np.int32)
-    level = np.empty(len(groups), dtype=np.int32)
-    buckets = np.empty(1 << max(1, len(groups)).bit_length(), dtype=np.int32)
-    nodes = np.empty((len(groups) + _LEAF_NODES, 3), dtype=np.int32)
-    count = build(groups, n, ids, level, buckets, nodes)
-    return Robdd(n, nodes[:count].copy(), level[: table.n_outputs].copy())
+    level = np.empty(len(words), dtype=np.int32)
+    different = np.empty(len(words), dtype=np.uint64)
+    different = different[: find_words(words, level, different)]
+    nodes = np.empty((LEAF_NODES + 7 * len(different) + len(words), 3), dtype=np.int32)
+    count = build(different, level, table.n_outputs, table.n_inputs, nodes)
+    return Robdd(table.n_inputs, nodes[:count].copy(), level[: table.n_outputs].copy())
 
 
 def table_from_robdd(diagram: Robdd) -> PackedTable:
@@ -114,9 +112,8 @@ def table_from_robdd(diagram: Robdd) -> PackedTable:
     from bem_kernel.forms.table_kernel import tabulate_diagram
 
     words = np.empty((len(diagram.roots), words_of(diagram.n_inputs)), dtype=np.uint64)
-    in_word = np.empty(len(diagram.nodes) + 2, dtype=np.uint64)
     nodes, roots = np.ascontiguousarray(diagram.nodes), np.ascontiguousarray(diagram.roots)
-    tabulate_diagram(nodes, roots, diagram.n_inputs, in_word, words)
+    tabulate_diagram(nodes, roots, diagram.n_inputs, words)
     return PackedTable(diagram.n_inputs, words)
 
 

@@ -1,9 +1,11 @@
-"""Decision diagrams from packed truth tables by hashing, bottom up, as a kernel.
+"""Decision diagrams from packed truth tables by hashing, bottom up, as kernels.
 
-The three lowest variables are handled by tables over all 256 functions of three variables, 8 rows
-at a time; each variable above halves the array of nodes by looking up every pair of neighbours in
-a hash table of that level. Nodes are numbered by variable, then by their first place in the table,
-so equal functions give equal arrays.
+Equal words of the tables are found first, so that what lies within a word is done once for each
+different word. There, the three lowest variables are handled by tables over all 256 functions of
+three variables. Each variable above halves an array of nodes by looking up every pair of
+neighbours in a hash table of that level. Nodes are numbered by variable, then by their first place
+in the tables (those of the three lowest variables by their values), so equal functions give equal
+arrays.
 """
 
 from __future__ import annotations
@@ -12,8 +14,51 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 
-LEAF_INPUTS = 3
+LEAF_NODES = 256
+"""More than the nodes of all functions of three variables."""
+_LEAF_INPUTS, _WORD_INPUTS = 3, 6
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 over the golden ratio: Fibonacci hashing
+
+
+@kernel("int64(int64)")
+def _buckets_for(count):  # type: ignore[no-untyped-def]
+    """A power of two, at least twice `count`."""
+    size = np.int64(2)
+    while size < 2 * count:
+        size *= 2
+    return size
+
+
+@kernel("int64(uint64[::1], int32[::1], uint64[::1])")
+def find_words(words, index, different):  # type: ignore[no-untyped-def]
+    """Number the different words in order of first appearance.
+
+    Args:
+        words: (k,) uint64.
+        index: (k,) int32, written: the number of each word.
+        different: (k,) uint64, written: the word of each number.
+
+    Returns:
+        How many different words there are.
+    """
+    buckets = np.zeros(_buckets_for(words.shape[0]), dtype=np.int32)
+    mask = np.uint64(buckets.shape[0] - 1)
+    count = 0
+    for i in range(words.shape[0]):
+        word = words[i]
+        mixed = word * _GOLDEN
+        at = (mixed ^ (mixed >> np.uint64(32))) & mask
+        found = buckets[at]
+        while found and different[found - 1] != word:
+            at = (at + np.uint64(1)) & mask
+            found = buckets[at]
+        if not found:
+            different[count] = word
+            count += 1
+            found = np.int32(count)
+            buckets[at] = found
+        index[i] = found - np.int32(1)
+    return count
 
 
 @kernel("int64(uint8[::1], int64, int32[:, ::1], int32[:, ::1])")
@@ -58,12 +103,12 @@ def _leaf_nodes(groups, inputs, ids, nodes):  # type: ignore[no-untyped-def]
 
 
 @kernel("int64(int32[::1], int64, int64, int32[:, ::1], int64, int32[::1])")
-def _join_pairs(level, pairs, variable, nodes, count, buckets):  # type: ignore[no-untyped-def]
+def _join_pairs(level, pairs, variable, nodes, count, memory):  # type: ignore[no-untyped-def]
     """Turn neighbours in `level` into nodes of `variable`; returns the new number of nodes.
 
-    `buckets` holds nodes of this level by hash, 0 where it is empty; its length is a power of two
-    above `pairs`.
+    The first part of `memory` becomes the hash table of this level: nodes, 0 where it is empty.
     """
+    buckets = memory[: _buckets_for(pairs)]
     mask = np.uint64(buckets.shape[0] - 1)
     buckets[:] = 0
     for i in range(pairs):
@@ -87,33 +132,43 @@ def _join_pairs(level, pairs, variable, nodes, count, buckets):  # type: ignore[
     return count
 
 
-@kernel("int64(uint8[::1], int64, int32[:, ::1], int32[::1], int32[::1], int32[:, ::1])")
-def build(groups, n_inputs, ids, level, buckets, nodes):  # type: ignore[no-untyped-def]
-    """The shared diagram of the functions in `groups`.
+@kernel("int64(uint64[::1], int32[::1], int64, int64, int32[:, ::1])")
+def build(different, level, n_functions, n_inputs, nodes):  # type: ignore[no-untyped-def]
+    """The shared diagram of functions whose words have been numbered by `find_words`.
 
     Args:
-        groups: the tables, 8 rows to a byte, one function after the other; for less than 3
-            inputs a byte is a function.
+        different: (d,) uint64, the different words.
+        level: (k,) int32, the number of each word, function after function; begins with the root
+            of each function afterwards.
+        n_functions: number of functions; each has k / n_functions words.
         n_inputs: number of inputs of each function.
-        ids: (4, 256) int32, scratch.
-        level: (len(groups),) int32; begins with the root of each function afterwards.
-        buckets: int32, scratch; its length is a power of two, at least len(groups).
-        nodes: (len(groups) + 278, 3) int32, written.
+        nodes: (LEAF_NODES + 7 d + k, 3) int32, written.
 
     Returns:
         The number of nodes.
     """
-    leaf = min(n_inputs, LEAF_INPUTS)
+    leaf, inner = min(n_inputs, _LEAF_INPUTS), min(n_inputs, _WORD_INPUTS)
+    per_word = np.int64(1) << (inner - leaf)
+    groups = np.empty(different.shape[0] * per_word, dtype=np.uint8)
+    for i in range(different.shape[0]):
+        for j in range(per_word):
+            groups[i * per_word + j] = np.uint8((different[i] >> np.uint64(8 * j)) & np.uint64(255))
+    ids = np.empty((_LEAF_INPUTS + 1, LEAF_NODES), dtype=np.int32)
     count = _leaf_nodes(groups, leaf, ids, nodes)
+    in_words = np.empty(groups.shape[0], dtype=np.int32)
+    for i in range(groups.shape[0]):
+        in_words[i] = ids[leaf, groups[i]]
     pairs = groups.shape[0]
-    for i in range(pairs):
-        level[i] = ids[leaf, groups[i]]
-    size = buckets.shape[0]
-    for variable in range(leaf, n_inputs):
+    memory = np.empty(_buckets_for(max(pairs, level.shape[0])), dtype=np.int32)
+    for variable in range(leaf, inner):
         pairs >>= 1
-        while size >= 4 * pairs and size > 1:
-            size >>= 1
-        count = _join_pairs(level, pairs, variable, nodes, count, buckets[:size])
+        count = _join_pairs(in_words, pairs, variable, nodes, count, memory)
+    for i in range(level.shape[0]):
+        level[i] = in_words[level[i]]
+    pairs = level.shape[0]
+    for variable in range(inner, n_inputs):
+        pairs >>= 1
+        count = _join_pairs(level, pairs, variable, nodes, count, memory)
     return count
 
 

@@ -6,98 +6,135 @@ import numpy as np
 
 from bem_kernel.circuits.circuit import ARITY, Op
 from bem_kernel.compiled import kernel
-from bem_kernel.engines.interpreter import run_gates
+from bem_kernel.engines.interpreter import line_start, run_block
+from bem_kernel.engines.vectors import BLOCK_WORDS, WORDS
 
 _ARITY = np.array([ARITY[op] for op in Op], dtype=np.int64)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
+_WORD_INPUTS = 6  # inputs that vary within a word
 # Row r of word 0 is bit i of r: what input i looks like within a word.
 _IN_WORD = np.array(
-    [sum(1 << r for r in range(64) if r >> i & 1) for i in range(6)], dtype=np.uint64
+    [sum(1 << r for r in range(64) if r >> i & 1) for i in range(_WORD_INPUTS)], dtype=np.uint64
 )
-_BLOCK_WORDS = 64
-_BLOCK_INPUTS = 12  # inputs that already vary within a block of 64 words
+_LINE_WORDS = 8
 
 
-@kernel("int64(int32[:, ::1], int64, int64[::1], int32[::1])")
-def live_gates(gates, n_inputs, outputs, new_slot):  # type: ignore[no-untyped-def]
-    """Move the gates that an output depends on to the front, and renumber everything.
+@kernel("void(int32[:, ::1], int64, int64[::1], int32[::1])")
+def _find_last_uses(gates, n_inputs, outputs, last_use):  # type: ignore[no-untyped-def]
+    """For each slot the gate that reads it last; G for outputs, -1 for what nothing needs."""
+    last_use[:] = -1
+    for j in range(outputs.shape[0]):
+        last_use[outputs[j]] = np.int32(gates.shape[0])
+    for g in range(gates.shape[0] - 1, -1, -1):
+        if last_use[n_inputs + g] >= 0:
+            for k in range(_ARITY[gates[g, 0]]):
+                if last_use[gates[g, 1 + k]] < 0:
+                    last_use[gates[g, 1 + k]] = np.int32(g)
+
+
+@kernel("int64(int32[:, ::1], int64, int64[::1], int32[:, ::1])")
+def _assign_rows(gates, n_inputs, outputs, program):  # type: ignore[no-untyped-def]
+    """Write the program of the gates that an output needs, in their order, rows shared.
 
     Args:
-        gates: (G, 3) int32, rows (operation, slot a, slot b); changed in place.
-        n_inputs: number of inputs; they all stay.
-        outputs: (m,) int64, slots; changed in place.
-        new_slot: (n_inputs + G,) int32, scratch.
+        gates: (G, 3) int32, rows (operation, slot a, slot b).
+        n_inputs: number of inputs; rows 0 to n_inputs - 1 hold them at the start.
+        outputs: (m,) int64, slots; changed to the rows that hold them at the end.
+        program: (1 + G, 4) int32, laid out for `interpreter.run_block`; written.
 
     Returns:
-        The number of live gates, now rows 0 to that - 1.
+        The number of rows.
     """
-    n_gates = gates.shape[0]
-    new_slot[:] = 0
-    for j in range(outputs.shape[0]):
-        new_slot[outputs[j]] = 1
-    for g in range(n_gates - 1, -1, -1):
-        if new_slot[n_inputs + g]:
-            arity = _ARITY[gates[g, 0]]
-            if arity > 0:
-                new_slot[gates[g, 1]] = 1
-            if arity > 1:
-                new_slot[gates[g, 2]] = 1
+    n_slots = n_inputs + gates.shape[0]
+    last_use = np.empty(n_slots, dtype=np.int32)
+    _find_last_uses(gates, n_inputs, outputs, last_use)
+    row_of = np.empty(n_slots, dtype=np.int32)
+    free = np.empty(n_slots, dtype=np.int32)
+    n_free, n_rows, steps = 0, n_inputs, 0
     for i in range(n_inputs):
-        new_slot[i] = np.int32(i)
-    count = 0
-    for g in range(n_gates):
-        if new_slot[n_inputs + g]:
-            arity = _ARITY[gates[g, 0]]
-            gates[count, 0] = gates[g, 0]
-            gates[count, 1] = new_slot[gates[g, 1]] if arity > 0 else np.int32(0)
-            gates[count, 2] = new_slot[gates[g, 2]] if arity > 1 else np.int32(0)
-            new_slot[n_inputs + g] = np.int32(n_inputs + count)
-            count += 1
+        row_of[i] = np.int32(i)
+        if last_use[i] < 0:
+            free[n_free] = np.int32(i)
+            n_free += 1
+    for g in range(gates.shape[0]):
+        if last_use[n_inputs + g] < 0:
+            continue
+        steps += 1
+        program[steps, 0] = gates[g, 0]
+        program[steps, 1] = 0
+        program[steps, 2] = 0
+        for k in range(_ARITY[gates[g, 0]]):
+            slot = gates[g, 1 + k]
+            program[steps, 1 + k] = row_of[slot]
+            if last_use[slot] == g:
+                last_use[slot] = np.int32(-1)  # both operands may be this slot
+                free[n_free] = row_of[slot]
+                n_free += 1
+        if n_free == 0:
+            free[0] = np.int32(n_rows)
+            n_free = 1
+            n_rows += 1
+        n_free -= 1
+        row_of[n_inputs + g] = free[n_free]
+        program[steps, 3] = free[n_free]
+    program[0, 0], program[0, 1] = np.int32(n_inputs), np.int32(n_rows)
+    program[0, 2], program[0, 3] = np.int32(steps), np.int32(outputs.shape[0])
     for j in range(outputs.shape[0]):
-        outputs[j] = np.int64(new_slot[outputs[j]])
-    return count
+        outputs[j] = np.int64(row_of[outputs[j]])
+    return n_rows
 
 
-@kernel("void(uint64[:, ::1], int64, int64)")
-def _fill_inputs(slots, n_inputs, first):  # type: ignore[no-untyped-def]
-    """The input words of one block that starts at word `first`, a multiple of 64."""
-    start = np.int64(0) if first == 0 else np.int64(_BLOCK_INPUTS)
-    for i in range(start, n_inputs):
-        for w in range(_BLOCK_WORDS):
-            if i < 6:
-                slots[i, w] = _IN_WORD[i]
-            else:
-                ones = ((first + w) >> (i - 6)) & 1
-                slots[i, w] = _ALL if ones else np.uint64(0)
+@kernel("void(uint64[::1], int64, int64)")
+def _fill_inputs(rows, n_inputs, first):  # type: ignore[no-untyped-def]
+    """The input words of the block that starts at word `first`, a row of 64 words each."""
+    for i in range(n_inputs):
+        row = rows[i * BLOCK_WORDS : (i + 1) * BLOCK_WORDS]
+        if i < _WORD_INPUTS:
+            row[:] = _IN_WORD[i]
+        elif (np.int64(1) << (i - _WORD_INPUTS)) >= BLOCK_WORDS:
+            row[:] = _ALL * np.uint64((first >> (i - _WORD_INPUTS)) & 1)
+        else:
+            for w in range(BLOCK_WORDS):
+                row[w] = _ALL * np.uint64((w >> (i - _WORD_INPUTS)) & 1)
 
 
-@kernel("void(int32[:, ::1], int64, int64[::1], uint64[:, ::1], uint64[:, ::1])")
-def tabulate(gates, n_inputs, outputs, slots, table):  # type: ignore[no-untyped-def]
+@kernel("uint64(int64)")
+def _rows_mask(n_inputs):  # type: ignore[no-untyped-def]
+    """The bits of a word that are rows of a function."""
+    if n_inputs >= _WORD_INPUTS:
+        return _ALL
+    return (np.uint64(1) << np.uint64(np.int64(1) << n_inputs)) - np.uint64(1)
+
+
+@kernel("void(int32[:, ::1], int64, int64[::1], uint64[:, ::1])")
+def tabulate(gates, n_inputs, outputs, table):  # type: ignore[no-untyped-def]
     """The truth table of packed gates, 64 words at a time.
 
     Args:
         gates: (G, 3) int32, rows (operation, slot a, slot b).
         n_inputs: number of inputs.
-        outputs: (m,) int64, slots.
-        slots: (n_inputs + G, at least 64) uint64, scratch.
+        outputs: (m,) int64, slots; used up as scratch.
         table: (m, max(1, 2**n_inputs / 64)) uint64, written; rows past the last are 0.
     """
-    words = table.shape[1]
-    width = min(words, _BLOCK_WORDS)
-    keep = _ALL
-    if n_inputs < 6:
-        keep = (np.uint64(1) << np.uint64(np.int64(1) << n_inputs)) - np.uint64(1)
-    for first in range(0, words, _BLOCK_WORDS):
-        _fill_inputs(slots, n_inputs, first)
-        run_gates(gates, n_inputs, slots, width)
+    program = np.empty((1 + gates.shape[0], 4), dtype=np.int32)
+    n_rows = _assign_rows(gates, n_inputs, outputs, program)
+    memory = np.empty(n_rows * BLOCK_WORDS + _LINE_WORDS, dtype=np.uint64)
+    start = line_start(np.uint64(memory.ctypes.data))
+    skipped = np.int64(start - np.uint64(memory.ctypes.data)) >> 3
+    rows = memory[skipped : skipped + n_rows * BLOCK_WORDS]
+    width = min(table.shape[1], BLOCK_WORDS)
+    keep = _rows_mask(n_inputs)
+    for first in range(0, table.shape[1], BLOCK_WORDS):
+        _fill_inputs(rows, n_inputs, first)
+        run_block(program, start, (width + WORDS - 1) // WORDS)
         for j in range(outputs.shape[0]):
-            row = outputs[j]
+            row = outputs[j] * BLOCK_WORDS
             for w in range(width):
-                table[j, first + w] = slots[row, w] & keep
+                table[j, first + w] = rows[row + w] & keep
 
 
-@kernel("void(int32[:, ::1], int32[::1], int64, uint64[::1], uint64[:, ::1])")
-def tabulate_diagram(nodes, roots, n_inputs, in_word, table):  # type: ignore[no-untyped-def]
+@kernel("void(int32[:, ::1], int32[::1], int64, uint64[:, ::1])")
+def tabulate_diagram(nodes, roots, n_inputs, table):  # type: ignore[no-untyped-def]
     """The truth table of a shared decision diagram.
 
     Args:
@@ -105,22 +142,20 @@ def tabulate_diagram(nodes, roots, n_inputs, in_word, table):  # type: ignore[no
             node 0 is false and node 1 is true.
         roots: (m,) int32, nodes.
         n_inputs: number of inputs; variables are below it.
-        in_word: (k + 2,) uint64, scratch.
         table: (m, max(1, 2**n_inputs / 64)) uint64, written; rows past the last are 0.
     """
+    in_word = np.empty(nodes.shape[0] + 2, dtype=np.uint64)
     in_word[0] = np.uint64(0)
     in_word[1] = _ALL
     for i in range(nodes.shape[0]):
-        if nodes[i, 0] < 6:
+        if nodes[i, 0] < _WORD_INPUTS:
             ones = _IN_WORD[nodes[i, 0]]
             in_word[i + 2] = (in_word[nodes[i, 1]] & ~ones) | (in_word[nodes[i, 2]] & ones)
-    keep = _ALL
-    if n_inputs < 6:
-        keep = (np.uint64(1) << np.uint64(np.int64(1) << n_inputs)) - np.uint64(1)
+    keep = _rows_mask(n_inputs)
     for j in range(roots.shape[0]):
         for w in range(table.shape[1]):
             at = np.int64(roots[j])
-            while at > 1 and nodes[at - 2, 0] >= 6:
-                one = (w >> (np.int64(nodes[at - 2, 0]) - 6)) & 1
+            while at > 1 and nodes[at - 2, 0] >= _WORD_INPUTS:
+                one = (w >> (np.int64(nodes[at - 2, 0]) - _WORD_INPUTS)) & 1
                 at = np.int64(nodes[at - 2, 1 + one])
             table[j, w] = in_word[at] & keep

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from bem_kernel.circuits.circuit import Circuit, Gate, Op, depth
@@ -45,3 +46,16 @@ def test_depth_is_the_longest_path_to_an_output() -> None:
     assert depth(Circuit(2, gates, (4,))) == 3
     assert depth(Circuit(2, gates, (0,))) == 0
     assert depth(Circuit(0, (Gate(Op.CONST1),), (0,))) == 1
+
+
+def test_gates_are_packed_once() -> None:
+    circuit = Circuit(2, (Gate(Op.ANDN, 0, 1), Gate(Op.CONST1), Gate(Op.NOT, 3)), (4,))
+    assert circuit.packed.tolist() == [[4, 0, 1], [6, 0, 0], [3, 3, 0]]
+    assert (circuit.packed.dtype, circuit.packed.shape) == (np.int32, (3, 3))
+    assert circuit.packed is circuit.packed
+    assert Circuit(0, (), ()).packed.shape == (0, 3)
+
+
+def test_slots_beyond_int32_cannot_be_packed() -> None:
+    with pytest.raises(CircuitError, match=r"circuit\.packed: 2147483649 slots; use at most 2147"):
+        _ = Circuit(2**31, (Gate(Op.NOT, 2**31 - 1),), ()).packed
