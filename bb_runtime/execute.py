@@ -36,10 +36,9 @@ from bb_domains.guards import holds, parse_guard
 from bb_runtime.check import Certificate
 from bb_runtime.plan_program import plan_program
 from bb_runtime.privacy import Redactor, load_log_key
-from bem_kernel.isa.assembler import disassemble
-from bem_kernel.isa.machine import HostFunction, Machine, RunResult, initial_state
+from bem_kernel.isa.disassembler import disassemble
+from bem_kernel.isa.machine import HostCall, HostFunction, Machine, RunResult
 from bem_kernel.isa.program import Program
-from bem_kernel.lanes import Planes
 from bem_kernel.ledger.chain import Ledger
 
 __all__ = ["Adapters", "Execution", "StepOutcome", "execute", "plan_program"]
@@ -170,7 +169,7 @@ class _Run:
 
     def run(self, program: Program) -> Execution:
         self._begin(program)
-        machine = Machine(program, initial_state(program), self._host_table(program), log=self._log)
+        machine = Machine(program, host=self._host_table(program), log=self._log)
         self._machine = machine
         try:
             result = machine.run(fuel=len(program.code) + 1)
@@ -221,13 +220,13 @@ class _Run:
         return table
 
     def _guard_host(self, step: Step) -> HostFunction:
-        def check(_: Planes) -> list[bool]:
+        def check(_: HostCall) -> list[bool]:
             return [not self._guards_hold(step)]
 
         return check
 
     def _call_host(self, step: Step) -> HostFunction:
-        def call(_: Planes) -> list[bool]:
+        def call(_: HostCall) -> list[bool]:
             return [not self._call(step)]
 
         return call

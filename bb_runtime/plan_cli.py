@@ -66,7 +66,7 @@ def show(
 
     if program:
         from bb_runtime.plan_program import plan_program
-        from bem_kernel.isa.assembler import disassemble
+        from bem_kernel.isa.disassembler import disassemble
 
         typer.echo(disassemble(plan_program(*_checked(file, domain))), nl=False)
         return

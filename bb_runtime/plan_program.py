@@ -26,7 +26,8 @@ from bb_domains.domain import Domain
 from bb_runtime.check import Certificate, verify_certificate
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.template import bind
-from bem_kernel.isa.program import HostPort, Instruction, Program, expert, halt, host, log, trap_if
+from bem_kernel.isa.instructions import Instruction, expert, halt, host, log, trap_if
+from bem_kernel.isa.program import HostPort, Program
 
 FAILED, REFUSED = "FAILED", "REFUSED"
 

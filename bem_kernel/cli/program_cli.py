@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,9 @@ from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from bem_kernel.isa.machine import Machine
     from bem_kernel.isa.program import Program
+    from bem_kernel.lanes import Planes
 
 FileArgument = Annotated[Path, typer.Argument(help="The file to read.")]
 
@@ -48,55 +51,91 @@ def disasm(file: FileArgument) -> None:
 
     Example: bem disasm door.json
     """
-    from bem_kernel.isa.assembler import disassemble
+    from bem_kernel.isa.disassembler import disassemble
 
     typer.echo(disassemble(_load_program(file)), nl=False)
 
 
+FuelOption = Annotated[int, typer.Option("--fuel", min=0, help="Most instructions.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="BIT", help="A bit that starts as 1.")
+]
+RegisterOption = Annotated[
+    list[str] | None,
+    typer.Option("--register", metavar="R=NUMBER", help="A register's first value."),
+]
+AnswerOption = Annotated[
+    list[str] | None,
+    typer.Option("--answer", metavar="PORT=BITS", help="What a host call answers, as 0s, 1s."),
+]
+
+
 def run(
     file: FileArgument,
-    fuel: Annotated[int, typer.Option("--fuel", min=0, help="Most instructions.")] = 10_000,
-    set_bits: Annotated[
-        list[str] | None, typer.Option("--set", metavar="BIT", help="A bit that starts as 1.")
-    ] = None,
-    answers: Annotated[
-        list[str] | None,
-        typer.Option("--answer", metavar="PORT=BITS", help="What a host call answers, as 0s, 1s."),
-    ] = None,
+    fuel: FuelOption = 1_000_000,
+    set_bits: SetOption = None,
+    registers: RegisterOption = None,
+    answers: AnswerOption = None,
     json_output: JsonOption = False,
 ) -> None:
     """Run a program (text, or record if the name ends in .json) on one lane.
 
     Log texts go to stderr. Exits with 1 at a trap or when the fuel runs out.
 
-    Example: bem run door.bem --set closed --answer knock=1
+    Example: bem run door.bem --set closed --register r1=3 --answer knock=1
     """
+    program = _load_program(file)
+    machine = _machine(program, set_bits or [], registers or [], answers or [])
+    result = machine.run(fuel)
+    ones = _ones(program, result.state)
+    numbers = {f"r{i}": value for i, value in enumerate(result.registers) if value}
+    ended = "halted" if result.halted else "out of fuel"
+    if result.trap is not None:
+        ended = f"trap at {result.trap.where}: {result.trap.text}"
+    if json_output:
+        record = {
+            "ended": ended,
+            "trap": None if result.trap is None else result.trap.kind.name,
+            "pc": result.pc,
+            "steps": result.steps,
+            "ones": ones,
+            "registers": numbers,
+        }
+        typer.echo(json.dumps(record))
+    else:
+        shown = [f"ones: {' '.join(ones)}"] if ones else []
+        shown += [" ".join(f"{name}={value}" for name, value in numbers.items())] * bool(numbers)
+        line = f"{ended}; instruction {result.pc} after {result.steps} steps"
+        typer.echo("; ".join([line, *shown]))
+    if not result.halted:
+        raise typer.Exit(1)
+
+
+def _machine(
+    program: Program, set_bits: list[str], registers: list[str], answers: list[str]
+) -> Machine:
     from bem_kernel.isa.machine import Machine, initial_state
     from bem_kernel.isa.program import bit_numbers
-    from bem_kernel.lanes import unpack_bits
 
-    program = _load_program(file)
     state = initial_state(program)
     numbers = bit_numbers(program)
-    for name in set_bits or []:
+    for name in set_bits:
         if name not in numbers:
             raise UsageError(f"no bit {name!r}", where="--set", fix="see the .bits of the program")
         state[numbers[name]] = 1
-    host = {name: (lambda _, bits=bits: bits) for name, bits in _answers(answers or []).items()}
+    host = {name: (lambda _, bits=bits: bits) for name, bits in _answers(answers).items()}
     machine = Machine(program, state, host, log=lambda pc, text: typer.echo(text, err=True))
-    result = machine.run(fuel)
-    row = unpack_bits(result.state, 1)[0]
-    ones = [name for name, bit in zip(program.bit_names, row, strict=True) if bit]
-    ended = "halted" if result.halted else "out of fuel"
-    if result.trap is not None:
-        ended = f"trap: {result.trap.text}"
-    if json_output:
-        record = {"ended": ended, "pc": result.pc, "steps": result.steps, "ones": ones}
-        typer.echo(json.dumps(record))
-    else:
-        typer.echo(f"{ended} at {result.pc} after {result.steps} steps; ones: {' '.join(ones)}")
-    if not result.halted:
-        raise typer.Exit(1)
+    for number, value in _registers(registers):
+        machine.set_register(number, value)
+    return machine
+
+
+def _ones(program: Program, state: Planes) -> list[str]:
+    """Names of the bits that are 1 in lane 0."""
+    from bem_kernel.lanes import unpack_bits
+
+    row = unpack_bits(state, 1)[0]
+    return [name for name, bit in zip(program.bit_names, row, strict=True) if bit]
 
 
 def _load_program(file: Path) -> Program:
@@ -107,6 +146,18 @@ def _load_program(file: Path) -> Program:
     if file.suffix == ".json":
         return program_from_record(read_json(file), where=str(file))
     return assemble(read_text(file), str(file))
+
+
+def _registers(options: list[str]) -> list[tuple[int, int]]:
+    values = []
+    for option in options:
+        match = re.fullmatch(r"[rR](\d{1,2})=(-?\d{1,19})", option)
+        if match is None:
+            raise UsageError(
+                f"{option!r}", where="--register", fix="write R=NUMBER, for example r1=3"
+            )
+        values.append((int(match.group(1)), int(match.group(2))))
+    return values
 
 
 def _answers(options: list[str]) -> dict[str, list[int]]:

@@ -5,59 +5,51 @@
     .circuit grant reads logged_in bad writes looked_up
       %2 = ANDN %0 %1                      # slots: the reads first, then one per line
     .out %2
-    .port get_order writes looked_up bad
-    start:
+    .port get_order writes looked_up bad   # a host function and its result bits
+    .const TRIES 3                         # a number with a name
+    .data table 10 0x20 -3                 # words of DATA with their first values
+    .space buffer 16                       # words of DATA that start as 0
+
+    .cfg main                              # a node of the control-flow graph starts here
+      SET r1, TRIES                        # operands are parted by commas or spaces
+    again:
       EXPERT login
       TRAP_IF bad "order 1042 does not exist"
-      HOST get_order
-      JZ looked_up start
-      JMP end
+      HOST get_order                       # or HOST get_order, r2: with an argument
+      LD r3, HOST[get_order + 1]           # what it left in its mailbox
+      LD r2, DATA[table + r1 - 1]
+      SUB r1, r1, 1
+      JZ looked_up, again                  # a state bit, or a register: JNZ r1, again
       LOG "done"
-    end:
       HALT
 
-`disassemble` writes every expert as `.circuit`, so that assembling its text gives an equal program.
+`disassembler.disassemble` writes every expert as `.circuit` and every name's words as `.data`, so
+that assembling its text gives an equal program. The instructions are listed in `docs/isa.md`.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
-from bb_core.errors import BBError
-from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
 from bem_kernel.errors import AssembleError, KernelError
-from bem_kernel.experts.expert import Expert, expert_from_expressions
-from bem_kernel.isa.program import HostPort, Instruction, Opcode, Program
+from bem_kernel.isa.instructions import FORMS, Form, Instruction, Operand, host
+from bem_kernel.isa.operands import Names, could_be, read_operand, split_operands
+from bem_kernel.isa.program import Program
+from bem_kernel.isa.sections import Draft, close_node, read_section
+from bem_kernel.isa.text import Token, declare, error, look_up, shown, token_lines
 
-_T = TypeVar("_T")
-
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[^\s"#]+|#.*|"')
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_SLOT = re.compile(r"%(0|[1-9][0-9]*)")
 
 
-@dataclass(frozen=True)
-class _Token:
-    text: str
-    source: str
-    line: int
-    column: int
+def _by_mnemonic() -> dict[str, list[Form]]:
+    table: dict[str, list[Form]] = {}
+    for form in FORMS:
+        table.setdefault(form.mnemonic, []).append(form)
+    return table
 
 
-@dataclass
-class _Draft:
-    """What has been read so far; the half-read circuit is in `open_circuit`."""
-
-    bits: dict[str, int] = field(default_factory=dict)
-    experts: dict[str, Expert] = field(default_factory=dict)
-    ports: dict[str, HostPort] = field(default_factory=dict)
-    labels: dict[str, int] = field(default_factory=dict)
-    code: list[list[_Token]] = field(default_factory=list)
-    open_circuit: list[list[_Token]] = field(default_factory=list)
+MNEMONICS = _by_mnemonic()
+"""The forms of each mnemonic; HOST is another way to write a store to a port's doorbell."""
 
 
 def assemble(text: str, source: str = "assemble") -> Program:
@@ -70,251 +62,114 @@ def assemble(text: str, source: str = "assemble") -> Program:
     Raises:
         AssembleError: whatever is wrong, with line and column; for malformed names, with the name.
     """
-    draft = _Draft()
-    for number, line in enumerate(text.splitlines(), start=1):
-        tokens = [_Token(m.group(), source, number, m.start() + 1) for m in _TOKEN.finditer(line)]
-        if tokens and tokens[-1].text.startswith("#"):
-            line = line[: tokens[-1].column - 1]
-            tokens.pop()
-        if tokens:
-            _read_line(draft, tokens, line)
-    if draft.open_circuit:
-        raise _error(draft.open_circuit[0][0], "this circuit has no .out line", "add one")
-    code = tuple(_instruction(draft, tokens) for tokens in draft.code)
-    experts, ports = tuple(draft.experts.values()), tuple(draft.ports.values())
+    draft = Draft()
+    for tokens, line in token_lines(text, source):
+        _read_line(draft, tokens, line)
+    if draft.circuit:
+        raise error(draft.circuit[0][0], "this circuit has no .out line", "add one")
+    close_node(draft)
+    names = Names(draft)
+    code = tuple(_instruction(tokens, names) for tokens in draft.code)
     try:
-        return Program(tuple(draft.bits), experts, ports, code)
-    except KernelError as error:
-        place = f"{source}: {error.where}"
-        raise AssembleError(error.what, where=place, fix=error.fix) from error
-
-
-def _error(token: _Token, what: str, fix: str) -> AssembleError:
-    where = f"{token.source}: line {token.line}, column {token.column}"
-    return AssembleError(what, where=where, fix=fix)
-
-
-def _read_line(draft: _Draft, tokens: list[_Token], line: str) -> None:
-    first = tokens[0]
-    for token in tokens:
-        if token.text == '"':
-            raise _error(token, "this string is not closed", 'end it with "')
-    if draft.open_circuit and first.text != ".out":
-        draft.open_circuit.append(tokens)
-        return
-    match first.text:
-        case ".bits":
-            for token in tokens[1:]:
-                _declare(draft.bits, token, len(draft.bits))
-        case ".expert":
-            _read_expert(draft, tokens, line)
-        case ".circuit":
-            draft.open_circuit.append(tokens)
-        case ".out":
-            _read_circuit(draft, tokens)
-        case ".port":
-            name, lists = _name_and_lists(draft, tokens, ("writes",))
-            _declare(draft.ports, name, HostPort(name.text, lists["writes"]))
-        case text if len(tokens) == 1 and text.endswith(":"):
-            label = replace(first, text=text[:-1])
-            if not _LABEL.fullmatch(label.text):
-                raise _error(first, f"{text!r} is no label", "use letters, digits and _")
-            _declare(draft.labels, label, len(draft.code))
-        case _:
-            draft.code.append(tokens)
-
-
-def _declare(table: dict[str, _T], token: _Token, value: _T) -> None:
-    if token.text in table:
-        raise _error(token, f"{token.text!r} is declared twice", "choose another name")
-    table[token.text] = value
-
-
-def _look_up(table: Mapping[str, _T], token: _Token, kind: str) -> _T:
-    if token.text not in table:
-        known = ", ".join(list(table)[:8]) or "none"
-        raise _error(token, f"{kind} {token.text!r} is not declared", f"declared: {known}")
-    return table[token.text]
-
-
-def _read_expert(draft: _Draft, tokens: list[_Token], line: str) -> None:
-    """`.expert NAME: target = expression; target = expression`."""
-    if len(tokens) < 2 or not tokens[1].text.endswith(":"):
-        raise _error(tokens[0], "no name", "write .expert NAME: target = expression")
-    name = replace(tokens[1], text=tokens[1].text[:-1])
-    body = line[tokens[1].column - 1 + len(tokens[1].text) :]
-    assignments: dict[str, str] = {}
-    for part in body.split(";"):
-        target, equals, expression = part.partition("=")
-        if not equals or target.strip() in assignments:
-            raise _error(
-                name,
-                f"{part.strip()!r} is no assignment to a new target",
-                "write target = expression, each target once, with ; between",
-            )
-        assignments[target.strip()] = expression.strip()
-    try:
-        expert = expert_from_expressions(name.text, assignments, draft.bits)
-    except BBError as error:
-        raise _error(name, f"{error.where}: {error.what}", error.fix) from error
-    _declare(draft.experts, name, expert)
-
-
-def _name_and_lists(
-    draft: _Draft, tokens: list[_Token], keywords: tuple[str, ...]
-) -> tuple[_Token, dict[str, tuple[int, ...]]]:
-    """`NAME keyword bit bit … keyword bit …` after a directive; every list may be empty."""
-    if len(tokens) < 2:
-        raise _error(tokens[0], "no name", f"write {tokens[0].text} NAME")
-    lists: dict[str, list[int]] = {keyword: [] for keyword in keywords}
-    current: list[int] | None = None
-    for token in tokens[2:]:
-        if token.text in lists:
-            current = lists[token.text]
-        elif current is None:
-            raise _error(token, f"unexpected {token.text!r}", f"write {' or '.join(keywords)}")
-        else:
-            current.append(_look_up(draft.bits, token, "bit"))
-    return tokens[1], {keyword: tuple(bits) for keyword, bits in lists.items()}
-
-
-def _read_circuit(draft: _Draft, out: list[_Token]) -> None:
-    """Close the open `.circuit` with its `.out` line."""
-    if not draft.open_circuit:
-        raise _error(out[0], ".out without .circuit", "open one with .circuit NAME")
-    header, *lines = draft.open_circuit
-    draft.open_circuit = []
-    name, lists = _name_and_lists(draft, header, ("reads", "writes"))
-    reads, writes = lists["reads"], lists["writes"]
-    gates = [_gate(tokens, len(reads) + i) for i, tokens in enumerate(lines)]
-    try:
-        circuit = Circuit(len(reads), tuple(gates), tuple(_slot(t) for t in out[1:]))
-        expert = Expert(name.text, reads, circuit, writes)
-    except KernelError as error:
-        raise _error(name, f"{error.where}: {error.what}", error.fix) from error
-    _declare(draft.experts, name, expert)
-
-
-def _slot(token: _Token) -> int:
-    match = _SLOT.fullmatch(token.text)
-    if match is None:
-        raise _error(token, f"{token.text!r} is no slot", "write slots as %0, %1, …")
-    return int(match.group(1))
-
-
-def _gate(tokens: list[_Token], slot: int) -> Gate:
-    """`%slot = OP %a %b`, the slots in order."""
-    form = "write %slot = OP and its operands"
-    if len(tokens) < 3 or tokens[1].text != "=" or _slot(tokens[0]) != slot:
-        raise _error(tokens[0], f"expected the gate of slot %{slot}", form)
-    name = tokens[2]
-    op = Op.__members__.get(name.text)
-    if op is None:
-        raise _error(name, f"no gate {name.text!r}", f"use {', '.join(Op.__members__)}")
-    operands = [_slot(token) for token in tokens[3:]]
-    if len(operands) != ARITY[op]:
-        raise _error(name, f"{op.name} has {ARITY[op]} operands, not {len(operands)}", form)
-    return Gate(op, *operands)
-
-
-_OPERANDS: dict[str, tuple[str, ...]] = {
-    "EXPERT": ("expert",),
-    "TRAP_IF": ("bit", "text"),
-    "HOST": ("port",),
-    "JZ": ("bit", "label"),
-    "JMP": ("label",),
-    "LOG": ("text",),
-    "HALT": (),
-}
-
-
-def _instruction(draft: _Draft, tokens: list[_Token]) -> Instruction:
-    mnemonic, *operands = tokens
-    kinds = _OPERANDS.get(mnemonic.text)
-    if kinds is None:
-        known = ", ".join(_OPERANDS)
-        raise _error(mnemonic, f"no instruction {mnemonic.text!r}", f"use {known}, or label:")
-    if len(operands) != len(kinds):
-        raise _error(
-            mnemonic,
-            f"{mnemonic.text} has {len(kinds)} operands, not {len(operands)}",
-            f"write {' '.join((mnemonic.text, *kinds))}",
+        return Program(
+            tuple(draft.bits),
+            tuple(draft.experts.values()),
+            tuple(draft.ports.values()),
+            code,
+            tuple(draft.data.values()),
+            tuple(draft.nodes.values()),
+            source,
         )
-    numbers, text = [], ""
-    tables = {
-        "expert": {name: i for i, name in enumerate(draft.experts)},
-        "port": {name: i for i, name in enumerate(draft.ports)},
-        "bit": draft.bits,
-        "label": draft.labels,
-    }
+    except KernelError as fault:
+        place = f"{source}: {fault.where}"
+        raise AssembleError(fault.what, where=place, fix=fault.fix) from fault
+
+
+def _read_line(draft: Draft, tokens: list[Token], line: str) -> None:
+    first = tokens[0]
+    if draft.circuit and first.text != ".out":
+        draft.circuit.append(tokens)
+    elif first.text.startswith("."):
+        read_section(draft, tokens, line)
+    elif first.text.endswith(":"):
+        label = first.part(0, -1)
+        if not _LABEL.fullmatch(label.text):
+            raise error(first, f"{shown(first.text)} is no label", "use letters, digits and _")
+        declare(draft.labels, label, len(draft.code))
+        if len(tokens) > 1:
+            draft.code.append(tokens[1:])
+    else:
+        draft.code.append(tokens)
+
+
+def _instruction(tokens: list[Token], names: Names) -> Instruction:
+    mnemonic = tokens[0]
+    operands = split_operands(tokens[1:], names)
+    key = mnemonic.text.upper()
+    if key == "HOST":
+        return _host(mnemonic, operands, names)
+    forms = MNEMONICS.get(key)
+    if forms is None:
+        known = ", ".join([*MNEMONICS, "HOST"])
+        raise error(mnemonic, f"no instruction {shown(mnemonic.text)}", f"use {known}, or label:")
+    form, kinds = _choose(forms, mnemonic, operands)
+    fields = {}
     for kind, token in zip(kinds, operands, strict=True):
-        if kind == "text":
-            text = _string(token)
+        fields.update(read_operand(kind, token, names))
+    return Instruction(form.opcode, **fields, line=mnemonic.line)
+
+
+def _choose(
+    forms: list[Form], mnemonic: Token, operands: list[Token]
+) -> tuple[Form, tuple[Operand, ...]]:
+    """The form that the operands fit, by number and shape, and the kinds that are given."""
+    fitting = []
+    for form in forms:
+        for kinds in _ways(form):
+            if len(kinds) == len(operands):
+                shaped = [
+                    could_be(kind, token) for kind, token in zip(kinds, operands, strict=True)
+                ]
+                fitting.append((sum(shaped), form, kinds))
+    if not fitting:
+        ways = " or ".join(written(form) for form in forms)
+        count = len(operands)
+        what = f"{mnemonic.text} does not take {count} operand{'' if count == 1 else 's'}"
+        raise error(mnemonic, what, f"write {ways}")
+    _, form, kinds = max(fitting, key=lambda fit: fit[0])
+    return form, kinds
+
+
+def _ways(form: Form) -> tuple[tuple[Operand, ...], ...]:
+    """The operand lists that the text may have: all, and without the optional one."""
+    if form.optional is None:
+        return (form.operands,)
+    return (form.operands, tuple(kind for kind in form.operands if kind is not form.optional))
+
+
+def written(form: Form) -> str:
+    """How an instruction is written, with what may be left out in brackets."""
+    text = form.mnemonic
+    for i, kind in enumerate(form.operands):
+        comma = ", " if i else " "
+        if kind is not form.optional:
+            text += comma + kind.value
+        elif i:
+            text += f"[{comma}{kind.value}]"
         else:
-            numbers.append(_look_up(tables[kind], token, kind))
-    operand, target = (*numbers, 0, 0)[:2]
-    return Instruction(Opcode[mnemonic.text], operand, target, text)
+            text += f" [{kind.value},]"
+    return text.replace(",],", ",]")
 
 
-def _string(token: _Token) -> str:
-    try:
-        value = json.loads(token.text)
-    except ValueError:
-        value = None
-    if not isinstance(value, str):
-        raise _error(token, f"{token.text} is no string", 'write it in quotes: "…"')
-    return value
-
-
-def disassemble(program: Program) -> str:
-    """The text of a program; `assemble` turns it back into an equal one."""
-    lines = [f".bits {name}" for name in program.bit_names]
-    for expert in program.experts:
-        lines += _circuit_lines(expert, program)
-    for port in program.ports:
-        lines.append(" ".join((".port", port.name, *_named("writes", port.writes, program))))
-    targets = {i.target for i in program.code if i.opcode is Opcode.JZ}
-    targets |= {i.operand for i in program.code if i.opcode is Opcode.JMP}
-    for pc, instruction in enumerate(program.code):
-        if pc in targets:
-            lines.append(f"L{pc}:")
-        lines.append("  " + _instruction_text(instruction, program))
-    if len(program.code) in targets:
-        lines.append(f"L{len(program.code)}:")
-    return "\n".join(lines) + "\n"
-
-
-def _named(keyword: str, bits: tuple[int, ...], program: Program) -> list[str]:
-    return [keyword, *(program.bit_names[bit] for bit in bits)] if bits else []
-
-
-def _circuit_lines(expert: Expert, program: Program) -> list[str]:
-    circuit = expert.circuit
-    reads, writes = _named("reads", expert.reads, program), _named("writes", expert.writes, program)
-    lines = [" ".join((".circuit", expert.name, *reads, *writes))]
-    for i, gate in enumerate(circuit.gates):
-        operands = [f"%{slot}" for slot in (gate.a, gate.b)[: ARITY[gate.op]]]
-        lines.append(" ".join((f"  %{circuit.n_inputs + i} =", gate.op.name, *operands)))
-    lines.append(" ".join((".out", *(f"%{slot}" for slot in circuit.outputs))))
-    return lines
-
-
-def _instruction_text(instruction: Instruction, program: Program) -> str:
-    opcode, operand = instruction.opcode, instruction.operand
-    quoted = json.dumps(instruction.text)
-    match opcode:
-        case Opcode.EXPERT:
-            operands = [program.experts[operand].name]
-        case Opcode.TRAP_IF:
-            operands = [program.bit_names[operand], quoted]
-        case Opcode.HOST:
-            operands = [program.ports[operand].name]
-        case Opcode.JZ:
-            operands = [program.bit_names[operand], f"L{instruction.target}"]
-        case Opcode.JMP:
-            operands = [f"L{operand}"]
-        case Opcode.LOG:
-            operands = [quoted]
-        case Opcode.HALT:
-            operands = []
-    return " ".join((opcode.name, *operands))
+def _host(mnemonic: Token, operands: list[Token], names: Names) -> Instruction:
+    if len(operands) not in (1, 2):
+        what = f"HOST does not take {len(operands)} operands"
+        raise error(mnemonic, what, "write HOST port or HOST port, register")
+    port = look_up(names.ports, operands[0], "port")
+    argument = 0
+    if len(operands) == 2:
+        argument = read_operand(Operand.RD, operands[1], names)["rd"]
+    chosen = host(port, argument)
+    return Instruction(
+        chosen.opcode, rd=chosen.rd, space=chosen.space, imm=chosen.imm, line=mnemonic.line
+    )

@@ -7,16 +7,52 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bem_kernel.errors import MachineError
-from bem_kernel.experts.expert import step
-from bem_kernel.isa.program import Opcode, Program
-from bem_kernel.lanes import Planes, Word, broadcast_bits, check_planes, lane_mask, words_for
+from bem_kernel.isa import plain
+from bem_kernel.isa.core import DETAIL, HOST, PC, SPENT, Stop, load
+from bem_kernel.isa.instructions import MAILBOX_WORDS, REGISTERS
+from bem_kernel.isa.program import Program
+from bem_kernel.isa.traps import Trap, trap_of
+from bem_kernel.lanes import Planes, broadcast_bits, check_planes, words_for
+from bem_kernel.memory.memory import Memory
+from bem_kernel.memory.segments import Segment
 
-HostFunction = Callable[[Planes], Planes | Sequence[int | bool]]
-"""Called with the state, (N, words) uint64 and read-only.
+if TYPE_CHECKING:
+    from bem_kernel.isa.loop import Loop
+
+Interpreter = Literal["plain", "compiled"]
+
+WARM_STEPS = 20_000
+"""Instructions after which a run goes on in the compiled loop.
+
+By then the plain interpreter has taken a few hundredths of a second, about a tenth of what it
+takes to import the compiled loop; whoever runs longer soon gains.
+"""
+
+
+@dataclass(frozen=True)
+class HostCall:
+    """A call of a host function.
+
+    Attributes:
+        state: (N, words) uint64, read-only.
+        argument: the number that was stored to the port's doorbell.
+        mailbox: (15,) int64, the words of the port's window after the doorbell. The function may
+            write them; the program reads them at HOST[port + 1] and on.
+    """
+
+    state: Planes
+    argument: int
+    mailbox: NDArray[np.int64]
+
+
+HostFunction = Callable[[HostCall], Planes | Sequence[int | bool]]
+"""Called when a program stores to a port's doorbell.
 
 Returns one 0/1 value per result bit of its port, the same for every lane, or planes of shape
 (result bits, words) uint64. What it raises ends the run and passes through `Machine.run`
@@ -28,35 +64,20 @@ LogFunction = Callable[[int, str], object]
 
 
 @dataclass(frozen=True)
-class Trap:
-    """Why a run stopped early.
-
-    Attributes:
-        pc: the TRAP_IF instruction.
-        bit: its state bit.
-        text: its message.
-        lanes: (words,) uint64, the lanes in which the bit is 1.
-    """
-
-    pc: int
-    bit: int
-    text: str
-    lanes: Word
-
-
-@dataclass(frozen=True)
 class RunResult:
     """What a run left.
 
     Attributes:
         state: (N, words) uint64.
-        pc: the next instruction; at a trap, the TRAP_IF itself.
+        registers: 32 signed numbers.
+        pc: the next instruction; at a trap, the one that trapped.
         halted: whether the program ended; False at a trap or without fuel.
         trap: the trap, if one was taken.
         steps: instructions executed in this run, the trapping one included.
     """
 
     state: Planes
+    registers: tuple[int, ...]
     pc: int
     halted: bool
     trap: Trap | None
@@ -69,53 +90,98 @@ def initial_state(program: Program, lanes: int = 1) -> Planes:
 
 
 class Machine:
-    """A program, its state and its host functions; `run` may be called again to go on.
+    """A program in a memory, and its host functions; `run` may be called again to go on.
 
     Args:
         program: what to run.
-        state: (N, words) uint64, one plane per state bit; copied.
+        state: (N, words) uint64, one plane per state bit, copied into the memory; None leaves
+            the memory's own.
         host: a function per port name of the program.
         lanes: lanes in use. Padding lanes never change, trap or decide a jump.
         log: called at LOG instructions; None drops their text.
+        memory: where it runs; None makes one that just fits.
+        interpreter: "plain" or "compiled" forces one; None starts plain and goes on compiled
+            once the program turns out to run for long.
 
     Raises:
-        MachineError: the state does not have the program's bits or the lanes' words, or a port
-            has no function.
+        MachineError: state or memory do not have the program's bits or the lanes' words, or a
+            port has no function.
     """
 
     def __init__(
         self,
         program: Program,
-        state: Planes,
+        state: Planes | None = None,
         host: Mapping[str, HostFunction] | None = None,
         *,
         lanes: int = 1,
         log: LogFunction | None = None,
+        memory: Memory | None = None,
+        interpreter: Interpreter | None = None,
     ) -> None:
-        check_planes(state, where="machine", n_bits=program.n_bits)
-        if state.shape[1] != words_for(lanes):
-            raise MachineError(
-                f"the state has {state.shape[1]} words, {lanes} lanes need {words_for(lanes)}",
-                where="machine",
-                fix="pass the number of lanes in use",
-            )
         table = host or {}
         missing = [port.name for port in program.ports if port.name not in table]
         if missing:
             raise MachineError(
                 f"no host function {missing[0]!r}", where="machine", fix="add it to the host table"
             )
+        if state is not None:
+            check_planes(state, where="machine", n_bits=program.n_bits)
+            if state.shape[1] != words_for(lanes):
+                raise MachineError(
+                    f"the state has {state.shape[1]} words, {lanes} lanes need {words_for(lanes)}",
+                    where="machine",
+                    fix="pass the number of lanes in use",
+                )
         self.program = program
-        self.pc = 0
-        self._active = lane_mask(lanes)
+        self._core = load(program, lanes, memory)
+        if state is not None:
+            self._planes[:] = state
         self._host = [table[port.name] for port in program.ports]
         self._log = log
-        self._state = state.copy()
+        self._interpreter = interpreter
+        self._plain_steps = 0
+        self._loop: Loop | None = None
+
+    @property
+    def _planes(self) -> Planes:
+        """(N, words) uint64, the program's state bits in memory."""
+        return self._core.memory.planes[: self.program.n_bits]
 
     @property
     def state(self) -> Planes:
         """The state now: (N, words) uint64, a copy."""
-        return self._state.copy()
+        return self._planes.copy()
+
+    @property
+    def memory(self) -> Memory:
+        """Where the program runs."""
+        return self._core.memory
+
+    @property
+    def pc(self) -> int:
+        """The next instruction; len(code) after the end."""
+        return int(self._core.control[PC])
+
+    @property
+    def registers(self) -> tuple[int, ...]:
+        """The 32 registers now, signed."""
+        return tuple(self._core.registers.tolist())
+
+    def set_register(self, number: int, value: int) -> None:
+        """Give a register a value before or between runs.
+
+        Raises:
+            MachineError: there is no such register, r0 is not changed, or the value has more than
+                64 bits.
+        """
+        if not 1 <= number < REGISTERS or not -(1 << 63) <= value < 1 << 63:
+            raise MachineError(
+                f"r{number} = {value}",
+                where="machine",
+                fix=f"use r1 to r{REGISTERS - 1} and signed numbers of 64 bits",
+            )
+        self._core.registers[number] = value
 
     def run(self, fuel: int) -> RunResult:
         """Execute until the program ends, traps, or `fuel` instructions are spent.
@@ -126,51 +192,63 @@ class Machine:
         Raises:
             MachineError: a host function returned something of another shape.
         """
-        code = self.program.code
-        for spent in range(fuel):
-            if self.pc >= len(code):
-                return self._result(spent, halted=True)
-            trap = self._execute()
+        spent = 0
+        while True:
+            stop = self._execute(fuel - spent)
+            spent += int(self._core.control[SPENT])
+            if stop is Stop.END or spent >= fuel:
+                return self._result(spent, None)
+            if stop is Stop.FUEL:  # the plain interpreter's share; go on compiled
+                continue
+            trap = self._serve(stop)
+            spent += 1
             if trap is not None:
-                return self._result(spent + 1, halted=False, trap=trap)
-        return self._result(fuel, halted=self.pc >= len(code))
+                return self._result(spent, trap)
+            self._core.control[PC] += 1
 
-    def _result(self, steps: int, halted: bool, trap: Trap | None = None) -> RunResult:
-        return RunResult(self.state, self.pc, halted, trap, steps)
+    def _execute(self, fuel: int) -> Stop:
+        """Run instructions until one needs serving, the end, or at most `fuel`."""
+        fuel = max(0, fuel)
+        share = WARM_STEPS - self._plain_steps
+        if self._interpreter == "plain":
+            return plain.execute(self._core, fuel)
+        if self._interpreter is None and share > 0:
+            stop = plain.execute(self._core, min(fuel, share))
+            self._plain_steps += int(self._core.control[SPENT])
+            return stop
+        if self._loop is None:
+            from bem_kernel.isa.loop import Loop
 
-    def _execute(self) -> Trap | None:
-        """Execute one instruction; on a trap or an exception the counter stays where it is."""
-        program, instruction = self.program, self.program.code[self.pc]
-        following = self.pc + 1
-        match instruction.opcode:
-            case Opcode.EXPERT:
-                chosen = program.experts[instruction.operand]
-                self._state = step(chosen, self._state, self._active)
-            case Opcode.TRAP_IF:
-                raised = self._state[instruction.operand] & self._active
-                if raised.any():
-                    return Trap(self.pc, instruction.operand, instruction.text, raised)
-            case Opcode.HOST:
-                self._call_host(instruction.operand)
-            case Opcode.JZ:
-                if not (self._state[instruction.operand] & self._active).any():
-                    following = instruction.target
-            case Opcode.JMP:
-                following = instruction.operand
-            case Opcode.LOG:
-                if self._log is not None:
-                    self._log(self.pc, instruction.text)
-            case Opcode.HALT:
-                following = len(program.code)
-        self.pc = following
+            self._loop = Loop.ready(self._core)
+        return self._loop.execute(self._core, fuel)
+
+    def _serve(self, stop: Stop) -> Trap | None:
+        """Do what an interpreter stopped for; a trap if it is one."""
+        if stop is Stop.HOST:
+            self._call_host(int(self._core.control[DETAIL]))
+        elif stop is Stop.LOG:
+            if self._log is not None:
+                self._log(self.pc, self.program.code[self.pc].text)
+        elif stop is Stop.UNIT:
+            return trap_of(self._core, Stop.NO_UNIT)
+        else:
+            return trap_of(self._core, stop)
         return None
+
+    def _result(self, steps: int, trap: Trap | None) -> RunResult:
+        halted = trap is None and self.pc >= len(self.program.code)
+        return RunResult(self.state, self.registers, self.pc, halted, trap, steps)
 
     def _call_host(self, index: int) -> None:
         port = self.program.ports[index]
-        view = self._state.view()
+        view = self._planes.view()
         view.flags.writeable = False
-        answer = self._host[index](view)
-        words = self._state.shape[1]
+        window = self._core.memory.region(Segment.SHARED, HOST).view(np.int64)
+        window = window[index * MAILBOX_WORDS : (index + 1) * MAILBOX_WORDS]
+        argument = int(self._core.registers[self.program.code[self.pc].rd])
+        answer = self._host[index](HostCall(view, argument, window[1:]))
+        window[0] = argument
+        words = view.shape[1]
         planes = answer if isinstance(answer, np.ndarray) else broadcast_bits(answer, words)
         if planes.shape != (len(port.writes), words) or planes.dtype != np.uint64:
             raise MachineError(
@@ -178,5 +256,6 @@ class Machine:
                 where=f"host function {port.name}",
                 fix=f"return {len(port.writes)} bits or ({len(port.writes)}, {words}) uint64",
             )
-        rows = list(port.writes)
-        self._state[rows] = (self._state[rows] & ~self._active) | (planes & self._active)
+        rows, active = list(port.writes), self._core.active[:words]
+        state = self._planes
+        state[rows] = (state[rows] & ~active) | (planes & active)

@@ -1,16 +1,7 @@
-"""Programs: a thin instruction set over the lane state, as data.
+"""Programs as data: named state bits, experts, host ports, words of data, CFG nodes and code.
 
-| instruction         | meaning, in every active lane                                         |
-|---------------------|-----------------------------------------------------------------------|
-| EXPERT e            | apply expert e to the state                                           |
-| TRAP_IF bit, text   | stop with a trap if the bit is 1 in any lane                          |
-| HOST h              | call host function h; its result bits go to the port's state bits     |
-| JZ bit, target      | jump if the bit is 0 in every lane                                    |
-| JMP target          | jump                                                                  |
-| LOG text            | hand the text and the program counter to the log                      |
-| HALT                | stop                                                                  |
-
-There is one program counter for all lanes. `assembler` turns programs into text and back.
+`instructions` is the instruction set, `assembler` turns programs into text and back, `record`
+into JSON.
 
 Source: BEM core spec 2.4, 4.
 """
@@ -19,75 +10,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bem_kernel.errors import ProgramError
 from bem_kernel.experts.expert import Expert
+from bem_kernel.isa.encoding import check_instruction, encode_program, texts_of
+from bem_kernel.isa.instructions import FORM, Instruction, Operand, called_port
 
+MAX_DATA_WORDS = 1 << 20
+"""Most words of data in a program, 8 MiB."""
 
-class Opcode(IntEnum):
-    """Instruction kinds; the values are part of the stored form and never change."""
-
-    EXPERT = 0
-    TRAP_IF = 1
-    HOST = 2
-    JZ = 3
-    JMP = 4
-    LOG = 5
-    HALT = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Instruction:
-    """One instruction.
-
-    Attributes:
-        opcode: what to do.
-        operand: expert, bit, port or target number, by opcode; 0 where there is none.
-        target: where JZ jumps to; 0 elsewhere.
-        text: the message of TRAP_IF and LOG; empty elsewhere.
-    """
-
-    opcode: Opcode
-    operand: int = 0
-    target: int = 0
-    text: str = ""
-
-
-def expert(index: int) -> Instruction:
-    """Apply expert `index`."""
-    return Instruction(Opcode.EXPERT, index)
-
-
-def trap_if(bit: int, text: str) -> Instruction:
-    """Trap with `text` if state bit `bit` is 1 in any lane."""
-    return Instruction(Opcode.TRAP_IF, bit, text=text)
-
-
-def host(port: int) -> Instruction:
-    """Call the host function of port `port`."""
-    return Instruction(Opcode.HOST, port)
-
-
-def jump_if_zero(bit: int, target: int) -> Instruction:
-    """Jump to `target` if state bit `bit` is 0 in every lane."""
-    return Instruction(Opcode.JZ, bit, target)
-
-
-def jump(target: int) -> Instruction:
-    """Jump to `target`."""
-    return Instruction(Opcode.JMP, target)
-
-
-def log(text: str) -> Instruction:
-    """Hand `text` to the log."""
-    return Instruction(Opcode.LOG, text=text)
-
-
-def halt() -> Instruction:
-    """Stop."""
-    return Instruction(Opcode.HALT)
+_BIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(\([A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*\))?")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:,=()\[\]-]*(?<![:,])")
+_WORD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_REGISTER = re.compile(r"[rR][0-9]+")
 
 
 @dataclass(frozen=True)
@@ -103,8 +43,29 @@ class HostPort:
     writes: tuple[int, ...] = ()
 
 
-_BIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(\([A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*\))?")
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:,=()\[\]-]*(?<!:)")
+@dataclass(frozen=True)
+class Data:
+    """A named run of words in DATA, with the values they start with.
+
+    Attributes:
+        name: its name; in text it stands for the index of its first word.
+        words: unsigned, 64 bits each; at least one.
+    """
+
+    name: str
+    words: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node of the control-flow graph: instructions start to end - 1.
+
+    Source: BEM core spec 2.4.
+    """
+
+    name: str
+    start: int
+    end: int
 
 
 @dataclass(frozen=True)
@@ -113,11 +74,15 @@ class Program:
 
     Attributes:
         bit_names: one name per state bit, each once; their number is the size of the state. A
-            name is an atom of expressions without spaces, for example `looked_up(order)`.
+            name is an atom of expressions without spaces, for example `looked_up(order)`; `r5` is
+            a register and no name.
         experts: the expert table, each name once. A name starts with a letter or _ and goes on
-            with letters, digits and any of `_ . : , = ( ) [ ] -`, the last no colon.
+            with letters, digits and any of `_ . : , = ( ) [ ] -`, the last no colon or comma.
         ports: the host port table, each name once; named like experts.
         code: the instructions; a target may be len(code), which ends the program like HALT.
+        data: words the program starts with, one after the other from word 0 of DATA.
+        nodes: disjoint runs of instructions, in order.
+        source: where the lines of the instructions are counted; no part of the meaning.
 
     Raises:
         ProgramError: a name is malformed or repeated, or an instruction, expert or port refers to
@@ -128,21 +93,23 @@ class Program:
     experts: tuple[Expert, ...] = ()
     ports: tuple[HostPort, ...] = ()
     code: tuple[Instruction, ...] = ()
+    data: tuple[Data, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         _check_names("bit", self.bit_names, _BIT_NAME)
         _check_names("expert", tuple(e.name for e in self.experts), _NAME)
         _check_names("port", tuple(p.name for p in self.ports), _NAME)
+        _check_names("data", tuple(d.name for d in self.data), _WORD_NAME)
+        _check_names("node", tuple(n.name for n in self.nodes), _NAME)
         for entry in self.experts:
             if entry.n_bits > self.n_bits:
                 raise _missing(f"expert {entry.name}", "state bit", entry.n_bits - 1, self.n_bits)
         for port in self.ports:
-            if len(set(port.writes)) != len(port.writes):
-                raise ProgramError(
-                    "a bit is written twice", where=f"port {port.name}", fix="write each bit once"
-                )
-            for bit in port.writes:
-                _check_index(f"port {port.name}", "state bit", bit, self.n_bits)
+            _check_port(port, self.n_bits)
+        _check_data(self.data)
+        _check_nodes(self.nodes, len(self.code))
         for pc, instruction in enumerate(self.code):
             self._check_instruction(pc, instruction)
 
@@ -151,33 +118,45 @@ class Program:
         """Number of state bits."""
         return len(self.bit_names)
 
+    @cached_property
+    def texts(self) -> tuple[str, ...]:
+        """The messages of the code, each once, in order of first use."""
+        return texts_of(self.code)
+
+    @cached_property
+    def words(self) -> NDArray[np.uint64]:
+        """The code as (len(code),) uint64 instruction words."""
+        return encode_program(self.code, self.texts)
+
     def _check_instruction(self, pc: int, instruction: Instruction) -> None:
         where = f"program: instruction {pc} ({instruction.opcode.name})"
-        match instruction.opcode:
-            case Opcode.EXPERT:
-                _check_index(where, "expert", instruction.operand, len(self.experts))
-            case Opcode.HOST:
-                _check_index(where, "port", instruction.operand, len(self.ports))
-            case Opcode.TRAP_IF:
-                _check_index(where, "state bit", instruction.operand, self.n_bits)
-            case Opcode.JZ:
-                _check_index(where, "state bit", instruction.operand, self.n_bits)
-                _check_index(where, "target", instruction.target, len(self.code) + 1)
-            case Opcode.JMP:
-                _check_index(where, "target", instruction.operand, len(self.code) + 1)
-            case Opcode.LOG | Opcode.HALT:
-                pass
-        self._check_unused(where, instruction)
+        check_instruction(instruction, where)
+        for operand in FORM[instruction.opcode].operands:
+            if operand is Operand.BIT:
+                _check_index(where, "state bit", instruction.bit, self.n_bits)
+            elif operand is Operand.TARGET:
+                _check_index(where, "target", instruction.imm, len(self.code) + 1)
+            elif operand is Operand.EXPERT:
+                _check_index(where, "expert", instruction.imm, len(self.experts))
+            elif operand is Operand.TEXT:
+                check_text(instruction.text, where)
+        port = called_port(instruction)
+        if port is not None:
+            _check_index(where, "port", port, len(self.ports))
 
-    def _check_unused(self, where: str, instruction: Instruction) -> None:
-        opcode = instruction.opcode
-        stray_text = instruction.text and opcode not in (Opcode.TRAP_IF, Opcode.LOG)
-        stray_target = instruction.target and opcode is not Opcode.JZ
-        stray_operand = instruction.operand and opcode in (Opcode.LOG, Opcode.HALT)
-        if stray_text or stray_target or stray_operand:
-            raise ProgramError(
-                "an operand is set that the instruction does not take", where=where, fix="drop it"
-            )
+
+def check_text(text: str, where: str) -> None:
+    """Refuse a message that has no UTF-8 form (half a surrogate pair).
+
+    Raises:
+        ProgramError: it has none.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ProgramError(
+            f"the text {text!a} is no Unicode text", where=where, fix="drop the lone surrogate"
+        ) from error
 
 
 def bit_numbers(program: Program) -> Mapping[str, int]:
@@ -185,20 +164,66 @@ def bit_numbers(program: Program) -> Mapping[str, int]:
     return {name: bit for bit, name in enumerate(program.bit_names)}
 
 
+def data_offsets(program: Program) -> Mapping[str, int]:
+    """Index in DATA of the first word of each name."""
+    offsets, following = {}, 0
+    for entry in program.data:
+        offsets[entry.name] = following
+        following += len(entry.words)
+    return offsets
+
+
 def _check_names(kind: str, names: tuple[str, ...], pattern: re.Pattern[str]) -> None:
+    where = f"program: {kind} names"
     seen: set[str] = set()
     for name in names:
         if not pattern.fullmatch(name):
             raise ProgramError(
                 f"{name!r} is no name",
-                where=f"program: {kind} names",
+                where=where,
                 fix="start with a letter or _; see the attributes of Program",
             )
+        if _REGISTER.fullmatch(name) and kind in ("bit", "data"):
+            raise ProgramError(f"{name!r} is a register", where=where, fix="choose another name")
         if name in seen:
-            raise ProgramError(
-                f"{name!r} appears twice", where=f"program: {kind} names", fix="give each once"
-            )
+            raise ProgramError(f"{name!r} appears twice", where=where, fix="give each once")
         seen.add(name)
+
+
+def _check_port(port: HostPort, n_bits: int) -> None:
+    where = f"port {port.name}"
+    if len(set(port.writes)) != len(port.writes):
+        raise ProgramError("a bit is written twice", where=where, fix="write each bit once")
+    for bit in port.writes:
+        _check_index(where, "state bit", bit, n_bits)
+
+
+def _check_data(data: tuple[Data, ...]) -> None:
+    for entry in data:
+        where = f"data {entry.name}"
+        if not entry.words:
+            raise ProgramError("no words", where=where, fix="give at least one")
+        for word in entry.words:
+            if not 0 <= word < 1 << 64:
+                raise ProgramError(f"word {word}", where=where, fix="use 0 to 2^64 - 1")
+    total = sum(len(entry.words) for entry in data)
+    if total > MAX_DATA_WORDS:
+        raise ProgramError(
+            f"{total} words of data", where="program", fix=f"use at most {MAX_DATA_WORDS}"
+        )
+
+
+def _check_nodes(nodes: tuple[Node, ...], length: int) -> None:
+    following = 0
+    for node in nodes:
+        if not following <= node.start < node.end <= length:
+            raise ProgramError(
+                f"[{node.start}, {node.end}) does not fit after {following} in {length} "
+                "instructions",
+                where=f"node {node.name}",
+                fix="make nodes disjoint, in order and not empty",
+            )
+        following = node.end
 
 
 def _check_index(where: str, what: str, index: int, count: int) -> None:

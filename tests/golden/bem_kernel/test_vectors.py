@@ -11,7 +11,7 @@ from bem_kernel.circuits.circuit import Op
 from bem_kernel.identifiers.gray import gray
 from bem_kernel.identifiers.ident import Identifier, encode
 from bem_kernel.isa.assembler import assemble
-from bem_kernel.isa.program import Opcode
+from bem_kernel.isa.instructions import Opcode
 from bem_kernel.isa.record import program_fingerprint, program_record
 from bem_kernel.ledger.chain import Ledger
 from bem_kernel.policy.exp2 import ONE_Q16, exp2_q16
@@ -51,31 +51,56 @@ def test_powers_of_two_by_the_twelfth() -> None:
 def test_the_numbers_of_operations_are_part_of_the_stored_form() -> None:
     assert [op.name for op in Op] == ["AND", "OR", "XOR", "NOT", "ANDN", "CONST0", "CONST1"]
     assert [op.value for op in Op] == list(range(7))
-    names = ["EXPERT", "TRAP_IF", "HOST", "JZ", "JMP", "LOG", "HALT"]
-    assert [opcode.name for opcode in Opcode] == names
-    assert [opcode.value for opcode in Opcode] == list(range(7))
+    groups = {
+        0x01: "HALT JMP JZ JNZ JZ_BIT JNZ_BIT CALL RET TRAP TRAP_IF TRAP_IF_BIT LOG EXPERT",
+        0x10: "SET ADD SUB MUL SHL SHR SAR AND OR XOR LT NOT",
+        0x21: "ADD_I SUB_I MUL_I SHL_I SHR_I SAR_I AND_I OR_I XOR_I LT_I",
+        0x30: "LD ST ADR",
+        0x40: "BEM_LOAD_STATE BEM_STORE_STATE BEM_ANN_QUERY BEM_EXPERT_BATCH BEM_UPDATE_STATS",
+        0x45: "BEM_SAT_CHECK BEM_PROOF_CHECK BEM_HOARE_CHECK BEM_LOG_APPEND BEM_APPLY_PATCH",
+    }
+    expected = {
+        name: first + i for first, names in groups.items() for i, name in enumerate(names.split())
+    }
+    assert {opcode.name: opcode.value for opcode in Opcode} == expected
 
 
 def test_the_record_of_a_program() -> None:
     program = assemble(
-        '.bits a b\n.expert e: b = !a\n.port p writes a\nEXPERT e\nTRAP_IF b "no"\nHOST p\nHALT\n'
+        ".bits a b\n.expert e: b = !a\n.port p writes a\n.data d 7\n.cfg main\n"
+        'EXPERT e\nTRAP_IF b "no"\nHOST p r3\nMUL r1 r2 r31 16\nADD r1 r1 -1\nHALT\n'
     )
-    assert program_record(program) == {
-        "format": "bem-program-1",
+    assert program_record(program, debug=False) == {
+        "format": "bem-program-2",
         "bits": ["a", "b"],
         "experts": [
             {
                 "name": "e",
                 "reads": [0],
-                "circuit": {"n_inputs": 1, "gates": [[3, 0, 0]], "outputs": [1]},
+                "circuit": {
+                    "format": "bem-circuit-1",
+                    "n_inputs": 1,
+                    "gates": [[3, 0, 0]],
+                    "outputs": [1],
+                },
                 "writes": [1],
             }
         ],
         "ports": [{"name": "p", "writes": [0]}],
-        "code": [[0, 0, 0, ""], [1, 1, 0, "no"], [2, 0, 0, ""], [6, 0, 0, ""]],
+        "data": [{"name": "d", "words": ["0000000000000007"]}],
+        "nodes": [{"name": "main", "start": 0, "end": 6}],
+        "texts": ["no"],
+        "code": [
+            "0d00000000000000",  # opcode 0d, expert 0
+            "0b00000100000000",  # opcode 0b, bit 1, text 0
+            "3118000800000000",  # opcode 31, rd 3, space 8, word 0
+            "1308be1000000000",  # opcode 13, rd 1, ra 2, rb 31, shift 16
+            "21084000ffffffff",  # opcode 21, rd 1, ra 1, -1
+            "0100000000000000",
+        ],
     }
     assert program_fingerprint(program) == (
-        "6a043f7b76fac9e265901abb284ea1be55003453f397fb204f6b008c608ec7ef"
+        "0c53129b9bbc109a1ddc86165be3873ff26b8c9d60e06631bb7fa156393bbdde"
     )
 
 

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from bem_kernel.circuits.builder import parallel, prune, serial, simplify
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.circuits.random_circuit import random_circuit
+from bem_kernel.circuits.record import circuit_record
 from bem_kernel.engines import engine
 from bem_kernel.engines import integer as engine_integer
 from bem_kernel.engines import per_gate as engine_numpy
 from bem_kernel.engines import reference as engine_reference
 from bem_kernel.engines.scan import scan_with_state
-from bem_kernel.isa.record import circuit_record
 from bem_kernel.lanes import Planes
 
 

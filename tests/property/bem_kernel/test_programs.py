@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from bem_kernel.circuits.random_circuit import random_circuit
 from bem_kernel.experts.expert import Expert
-from bem_kernel.isa import program as isa
-from bem_kernel.isa.assembler import assemble, disassemble
+from bem_kernel.isa import instructions as isa
+from bem_kernel.isa.assembler import assemble
+from bem_kernel.isa.disassembler import disassemble
+from bem_kernel.isa.instructions import Instruction
 from bem_kernel.isa.machine import Machine, initial_state
-from bem_kernel.isa.program import HostPort, Instruction, Program
+from bem_kernel.isa.program import HostPort, Program
 from bem_kernel.isa.record import program_fingerprint, program_from_record, program_record
 
 N_BITS = 4

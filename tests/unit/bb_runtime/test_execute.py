@@ -13,8 +13,9 @@ from bb_runtime.check import Certificate, check_plan, plan_hash
 from bb_runtime.errors import ExecutionRefused
 from bb_runtime.execute import execute, plan_program
 from bb_runtime.privacy import Redactor
-from bem_kernel.isa.assembler import assemble, disassemble
-from bem_kernel.isa.program import Opcode
+from bem_kernel.isa.assembler import assemble
+from bem_kernel.isa.disassembler import disassemble
+from bem_kernel.isa.instructions import Opcode
 from bem_kernel.ledger.chain import Ledger, read_entries, verify
 
 TOOLS = ["login", "get_order", "confirm_owner", "refund_order"]
@@ -227,7 +228,7 @@ def test_the_program_is_a_machine_program(shop, plan):
         "d.guard",
         "d.call",
     ]
-    assert sum(i.opcode is Opcode.TRAP_IF for i in program.code) == 4 * 3 + 1
+    assert sum(i.opcode is Opcode.TRAP_IF_BIT for i in program.code) == 4 * 3 + 1
     assert "pre.refund_order[order=0]" in {expert.name for expert in program.experts}
 
 
@@ -235,14 +236,14 @@ def test_the_machine_itself_stops_an_inadmissible_step(shop, plan, service, path
     """Cut the confirmation out of the program: the precondition expert must trap."""
     from dataclasses import replace
 
-    from bem_kernel.isa.machine import Machine, initial_state
+    from bem_kernel.isa.machine import Machine
 
     program = plan_program(shop, plan, check_plan(shop, plan))
     effect = next(i for i, e in enumerate(program.experts) if e.name.startswith("effect.confirm"))
-    code = tuple(i for i in program.code if not (i.opcode is Opcode.EXPERT and i.operand == effect))
+    code = tuple(i for i in program.code if not (i.opcode is Opcode.EXPERT and i.imm == effect))
     cut = replace(program, code=code)
     host = {port.name: lambda _: [False] for port in program.ports}
-    result = Machine(cut, initial_state(cut), host).run(fuel=100)
+    result = Machine(cut, host=host).run(fuel=100)
     assert result.trap is not None
     assert result.trap.text == "d: the precondition of refund_order is not met"
 

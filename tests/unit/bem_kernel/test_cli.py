@@ -69,19 +69,21 @@ def test_asm_disasm_run(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     args = ("run", str(record), "--set", "closed", "--answer", "ask=0")
     assert bem(capsys, *args) == (
         0,
-        "halted at 4 after 4 steps; ones: closed knocked\n",
+        "halted; instruction 4 after 4 steps; ones: closed knocked\n",
         "opened\n",
     )
     code, out, _ = bem(capsys, "run", str(text), "--answer", "ask=1", "--json")
     assert code == 1
     assert json.loads(out) == {
-        "ended": "trap: locked",
+        "ended": f"trap at {text}: line 6 (instruction 2): locked",
+        "trap": "RAISED",
         "pc": 2,
         "steps": 3,
         "ones": ["knocked", "bad"],
+        "registers": {},
     }
     code, out, _ = bem(capsys, "run", str(text), "--answer", "ask=1", "--fuel", "1")
-    assert (code, out) == (1, "out of fuel at 1 after 1 steps; ones: knocked\n")
+    assert (code, out) == (1, "out of fuel; instruction 1 after 1 steps; ones: knocked\n")
 
 
 def test_expert_eval(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from bem_kernel.errors import MachineError, ProgramError, ShapeError
 from bem_kernel.experts.expert import Expert, expert_from_expressions
-from bem_kernel.isa import program as isa
-from bem_kernel.isa.machine import Machine, initial_state
-from bem_kernel.isa.program import HostPort, Instruction, Opcode, Program, bit_numbers
+from bem_kernel.isa import instructions as isa
+from bem_kernel.isa.core import Stop
+from bem_kernel.isa.instructions import Instruction, Opcode
+from bem_kernel.isa.machine import HostCall, Machine, initial_state
+from bem_kernel.isa.program import HostPort, Program, bit_numbers
 from bem_kernel.lanes import Planes, pack_bits, pack_lanes, unpack_lanes
 
 BITS = ("go", "done", "bad")
@@ -39,7 +41,9 @@ def test_a_trap_names_its_lanes_and_padding_never_traps() -> None:
     result = Machine(program, mixed, lanes=3).run(9)
     assert not result.halted
     assert result.trap is not None
-    assert (result.trap.pc, result.trap.bit, result.trap.text) == (1, 2, "no go")
+    trap = result.trap
+    assert (trap.kind, trap.pc, trap.bit, trap.text) == (Stop.RAISED, 1, 2, "no go")
+    assert str(trap) == 'instruction 1: TRAP_IF bad, "no go": no go'
     assert result.trap.lanes.tolist() == [0b110]
     assert (result.pc, result.steps) == (1, 2)
 
@@ -66,10 +70,10 @@ def test_host_results_go_to_the_bits_of_the_port() -> None:
     program = Program(BITS, (), (HostPort("ask", (2, 1)),), (isa.host(0),))
     seen: list[Planes] = []
 
-    def ask(state: Planes) -> list[int]:
-        seen.append(state.copy())
+    def ask(call: HostCall) -> list[int]:
+        seen.append(call.state.copy())
         with pytest.raises(ValueError, match="read-only"):
-            state[0] = 1
+            call.state[0] = 1
         return [0, 1]
 
     result = Machine(program, initial_state(program), {"ask": ask}).run(9)
@@ -79,7 +83,7 @@ def test_host_results_go_to_the_bits_of_the_port() -> None:
 
 def test_a_host_may_answer_per_lane() -> None:
     program = Program(BITS, (), (HostPort("ask", (1,)),), (isa.host(0),))
-    host = {"ask": lambda state: ~state[:1]}
+    host = {"ask": lambda call: ~call.state[:1]}
     state = pack_lanes(np.array([1, 0], dtype=np.uint64), 3)
     result = Machine(program, state, host, lanes=2).run(9)
     assert unpack_lanes(result.state, 2).tolist() == [1, 2]
@@ -90,7 +94,7 @@ def test_what_a_host_raises_passes_and_the_call_can_be_tried_again() -> None:
     program = Program(BITS, (FINISH,), (HostPort("ask", (0,)),), (isa.host(0), isa.expert(0)))
     answers: list[list[int]] = []
 
-    def ask(state: Planes) -> list[int]:
+    def ask(_: HostCall) -> list[int]:
         return answers.pop()
 
     machine = Machine(program, initial_state(program), {"ask": ask})
@@ -139,8 +143,13 @@ def test_what_cannot_run_is_refused() -> None:
         (isa.trap_if(3, ""), "state bit 3 does not exist; use 0 to 2"),
         (isa.jump_if_zero(0, 2), "target 2 does not exist; use 0 to 1"),
         (isa.jump(-1), "target -1 does not exist"),
-        (Instruction(Opcode.HALT, 1), "an operand is set that the instruction does not take"),
-        (Instruction(Opcode.EXPERT, 0, text="x"), "an operand is set that"),
+        (Instruction(Opcode.HALT, 1), r"\(HALT\): rd is set, which HALT does not take"),
+        (Instruction(Opcode.EXPERT, text="x"), "text is set, which EXPERT does not take"),
+        (Instruction(Opcode.ADD, rd=32), "rd is 32; use 0 to 31"),
+        (Instruction(Opcode.MUL, shift=64), "shift is 64; use 0 to 63"),
+        (Instruction(Opcode.SHL_I, imm=64), "amount is 64; use 0 to 63"),
+        (Instruction(Opcode.SET, imm=1 << 31), "imm is 2147483648; use -2147483648 to"),
+        (Instruction(Opcode.TRAP, text="\ud800"), "is no Unicode text; drop the lone surrogate"),
     ],
 )
 def test_instructions_refer_to_what_exists(instruction: Instruction, message: str) -> None:
