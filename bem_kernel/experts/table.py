@@ -209,12 +209,16 @@ class ExpertTable:
         slot = self.slots.slot(identifier)
         return Statistics(int(self.wins[slot]), int(self.visits[slot]), int(self.duals_q16[slot]))
 
-    def rebalance(self, keys: NDArray[np.int64] | None = None) -> None:
+    def rebalance(self, keys: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
         """Move experts to other slots; identifiers, contents and statistics stay.
 
         Args:
             keys: (max_experts,) int64 by slot, smaller ones come first, such as the negative
                 number of visits; None: in the order of identifiers.
+
+        Returns:
+            (max_experts,) int64: slot i now has what was in slot source[i]. Other tables that are
+            indexed by slots follow with `table[:] = table[source]`.
 
         Raises:
             IdentifierError: `keys` has another shape or type.
@@ -226,6 +230,7 @@ class ExpertTable:
             table[:] = table[source]
         for statistic in (self.duals_q16, self.wins, self.visits):
             statistic[:] = statistic[source]
+        return source
 
     def _admit(self, expert: Expert) -> None:
         """Let the scratch be large enough for an expert."""

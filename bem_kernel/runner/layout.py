@@ -1,0 +1,67 @@
+"""What the fast path's kernels share with the code around them: cells, columns, settings.
+
+The numbers of clock cells and trace columns are part of the stored form.
+
+Source: BEM core spec 7.1, 8.1.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Cells of the clock, (CLOCK_CELLS,) int64 in SHARED.
+STEP: Final = 0
+"""Steps taken since the machine was made."""
+HEAD: Final = 1
+"""Rows written to the trace, ever; row r lies at r modulo its capacity."""
+TAIL: Final = 2
+"""Rows that the mid path has used up."""
+EPISODE: Final = 3
+"""Episodes begun."""
+EPISODE_STEP: Final = 4
+"""The step with which the present episode began."""
+TOTAL_LOSS_Q16: Final = 5
+"""Losses of all rows used up, Q16, saturating."""
+LOGGED: Final = 6
+"""Entries written to the ledger."""
+CLOCK_CELLS: Final = 8
+
+# Columns of a trace row, int64.
+T_STEP: Final = 0
+T_LANE: Final = 1
+"""The lane that chose; -1 where one expert was chosen for all."""
+T_OBSERVATION: Final = 2
+"""64 bits, as a signed number."""
+T_IDENTIFIER: Final = 3
+T_SLOT: Final = 4
+"""Good until slots are rebalanced, which waits for the mid path."""
+T_PROBABILITY_Q30: Final = 5
+T_REWARD: Final = 6
+T_FINGERPRINT: Final = 7
+"""Of the state before the step, 64 bits, as a signed number."""
+TRACE_COLUMNS: Final = 8
+
+# Settings of a run, int64.
+S_K: Final = 0
+"""Candidates."""
+S_HIGH_SLOT: Final = 1
+S_WORDS: Final = 2
+S_LANES: Final = 3
+S_RULE: Final = 4
+S_SHARD: Final = 5
+S_EACH_LANE: Final = 6
+"""1: every lane observes and chooses for itself; 0: lane 0 for all."""
+S_WORLD_SLOT: Final = 7
+"""The expert that plays the environment, -1 for none."""
+S_MIDDLE_2: Final = 8
+"""Twice the middle of the reward range: a step whose doubled reward is above is a win."""
+SETTINGS: Final = 12
+
+# Streams of random tickets under the machine's key; lane l chooses from stream l.
+STREAM_NOISE: Final = 1 << 32
+"""Noise for word w of the i-th noise bit: STREAM_NOISE + (i << 24 | w)."""
+STREAM_ROUNDING: Final = 1 << 60
+"""Rounding of charges."""
+
+FAULT_NO_CANDIDATE: Final = -21
+"""The ANN unit found no expert."""
