@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import cast
 
+import numpy as np
+
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
-from bem_kernel.engines.reference import integers_to_planes, planes_to_integers
 from bem_kernel.lanes import WORD_BITS, Planes, check_planes
 
 IntegerFunction = Callable[[Sequence[int], int], tuple[int, ...]]
@@ -66,8 +67,46 @@ def evaluate(circuit: Circuit, planes: Planes) -> Planes:
     Raises:
         ShapeError: `planes` does not have one plane per input.
     """
-    check_planes(planes, where="engine_integer.evaluate", n_bits=circuit.n_inputs)
+    check_planes(planes, where="integer.evaluate", n_bits=circuit.n_inputs)
+    return run_integers(compile_integer(circuit), planes)
+
+
+def run_integers(function: IntegerFunction, planes: Planes) -> Planes:
+    """Run a compiled circuit on planes that have been checked."""
     words = planes.shape[1]
     ones = (1 << (WORD_BITS * words)) - 1
-    outputs = compile_integer(circuit)(planes_to_integers(planes), ones)
-    return integers_to_planes(outputs, words)
+    return integers_to_planes(function(planes_to_integers(planes), ones), words)
+
+
+def planes_to_integers(planes: Planes) -> list[int]:
+    """One integer per plane; bit l is lane l.
+
+    Args:
+        planes: (bits, words) uint64.
+
+    Returns:
+        `bits` integers of 64 * words bits.
+    """
+    if planes.shape[1] == 1:
+        column: list[int] = planes[:, 0].tolist()
+        return column
+    stored = np.ascontiguousarray(planes).astype("<u8", copy=False)
+    return [int.from_bytes(row.tobytes(), "little") for row in stored]
+
+
+def integers_to_planes(integers: list[int] | tuple[int, ...], words: int) -> Planes:
+    """Inverse of `planes_to_integers`.
+
+    Args:
+        integers: one per plane, below 2 ** (64 * words).
+        words: words per plane.
+
+    Returns:
+        (len(integers), words) uint64.
+    """
+    if words == 1:
+        return np.array(integers, dtype=np.uint64).reshape(len(integers), 1)
+    size = words * WORD_BITS // 8
+    octets = b"".join(value.to_bytes(size, "little") for value in integers)
+    stored = np.frombuffer(octets, dtype="<u8").reshape(len(integers), words)
+    return stored.astype(np.uint64)

@@ -10,6 +10,7 @@ scheduled program, whose rows are few enough for the first-level cache: half as 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -30,6 +31,7 @@ from bem_kernel.engines.vectors import (
 )
 from bem_kernel.lanes import Planes, check_planes
 
+_WORD = np.dtype(np.uint64)
 _WORD_BYTES = 8
 _LINE_BYTES = 64
 _LINE_WORDS = 8
@@ -242,18 +244,22 @@ def evaluate(circuit: Circuit, planes: Planes) -> Planes:
         ShapeError: `planes` does not have one plane per input.
     """
     check_planes(planes, where="interpreter.evaluate", n_bits=circuit.n_inputs)
-    return run_program(packed_program(circuit), circuit.n_outputs, planes)
+    return runner(packed_program(circuit), circuit.n_outputs)(planes)
 
 
-def run_program(program: PackedProgram, n_outputs: int, planes: Planes) -> Planes:
-    """Run a packed program on planes that have been checked.
+def runner(program: PackedProgram, n_outputs: int) -> Callable[[Planes], Planes]:
+    """A function that runs a packed program on planes that have been checked.
 
     Returns:
-        (n_outputs, words) uint64, a new array.
+        (n_inputs, words) uint64 to (n_outputs, words) uint64, a new array.
     """
-    results = np.empty((n_outputs, planes.shape[1]), dtype=np.uint64)
-    try:
-        interpret(program, planes, results)
-    except TypeError:  # strided or read-only: kernels take neither
-        interpret(program, np.array(planes, order="C"), results)
-    return results
+
+    def run(planes: Planes) -> Planes:
+        results = np.empty((n_outputs, planes.shape[1]), _WORD)
+        try:
+            interpret(program, planes, results)
+        except TypeError:  # strided or read-only: kernels take neither
+            interpret(program, np.array(planes, order="C"), results)
+        return results
+
+    return run

@@ -9,6 +9,7 @@ Source: BEM core spec 8.4.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
@@ -22,6 +23,7 @@ from bem_kernel.engines.native import call_planes
 from bem_kernel.errors import EngineError
 from bem_kernel.lanes import Planes, check_planes
 
+_WORD = np.dtype(np.uint64)
 _KEPT = 256  # circuits whose code `evaluate` keeps
 
 
@@ -40,34 +42,18 @@ class CompiledCircuit:
     address: int
     _engine: Any = field(repr=False, compare=False)
 
-    def evaluate(self, planes: Planes) -> Planes:
-        """Evaluate the circuit in every lane.
 
-        Args:
-            planes: (n_inputs, words) uint64; not changed.
-
-        Returns:
-            (n_outputs, words) uint64, a new array.
-
-        Raises:
-            ShapeError: `planes` does not have one plane per input.
-        """
-        check_planes(planes, where="llvm.evaluate", n_bits=self.circuit.n_inputs)
-        results = np.empty((self.circuit.n_outputs, planes.shape[1]), dtype=np.uint64)
-        try:
-            call_planes(self.address, planes, results)
-        except TypeError:  # strided or read-only: kernels take neither
-            call_planes(self.address, np.array(planes, order="C"), results)
-        return results
-
-
-def compile_circuit(circuit: Circuit) -> CompiledCircuit:
+def compile_circuit(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -> CompiledCircuit:
     """Compile a circuit for this processor; takes about 0.1 ms a gate.
+
+    Args:
+        circuit: the gates.
+        shapes: the vectors to use, those that suit this processor if None.
 
     Raises:
         EngineError: LLVM refuses the code.
     """
-    module, machine = _module(circuit, host_shapes())
+    module, machine = _module(circuit, shapes)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return CompiledCircuit(circuit, engine.get_function_address(SYMBOL), engine)
@@ -75,7 +61,7 @@ def compile_circuit(circuit: Circuit) -> CompiledCircuit:
 
 def assembly(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -> str:
     """The code that `compile_circuit` makes, as assembler text."""
-    module, machine = _module(circuit, host_shapes() if shapes is None else shapes)
+    module, machine = _module(circuit, shapes)
     text: str = machine.emit_assembly(module)
     return text
 
@@ -106,11 +92,12 @@ def _host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), features
 
 
-def _module(circuit: Circuit, shapes: tuple[Shape, ...]) -> tuple[Any, Any]:
+def _module(circuit: Circuit, shapes: tuple[Shape, ...] | None) -> tuple[Any, Any]:
     """The parsed module and a machine to compile it with."""
     name, features = _host()
     try:
-        module = llvm.parse_assembly(llvm_source(circuit, shapes))
+        source = llvm_source(circuit, host_shapes() if shapes is None else shapes)
+        module = llvm.parse_assembly(source)
     except RuntimeError as error:
         raise EngineError(
             f"LLVM refuses the code: {error}", where="llvm.compile_circuit", fix="report this"
@@ -138,4 +125,24 @@ def evaluate(circuit: Circuit, planes: Planes) -> Planes:
     Raises:
         ShapeError: `planes` does not have one plane per input.
     """
-    return compiled(circuit).evaluate(planes)
+    check_planes(planes, where="llvm.evaluate", n_bits=circuit.n_inputs)
+    return runner(compiled(circuit))(planes)
+
+
+def runner(code: CompiledCircuit) -> Callable[[Planes], Planes]:
+    """A function that runs compiled code on planes that have been checked, and keeps it.
+
+    Returns:
+        (n_inputs, words) uint64 to (n_outputs, words) uint64, a new array.
+    """
+    address, n_outputs = code.address, code.circuit.n_outputs
+
+    def run(planes: Planes, _kept: CompiledCircuit = code) -> Planes:
+        results = np.empty((n_outputs, planes.shape[1]), _WORD)
+        try:
+            call_planes(address, planes, results)
+        except TypeError:  # strided or read-only: kernels take neither
+            call_planes(address, np.array(planes, order="C"), results)
+        return results
+
+    return run

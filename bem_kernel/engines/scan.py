@@ -6,14 +6,15 @@ the state, the rest are the input and output of a step. A lane is one sequence.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.circuits.circuit import Circuit
-from bem_kernel.engines import per_gate as engine_numpy
-from bem_kernel.engines.engine import prefers_integers
-from bem_kernel.engines.integer import compile_integer
-from bem_kernel.engines.reference import integers_to_planes, planes_to_integers
+from bem_kernel.engines.engine import HEATS
+from bem_kernel.engines.heat import Heat
+from bem_kernel.engines.integer import compile_integer, integers_to_planes, planes_to_integers
 from bem_kernel.errors import ShapeError
 from bem_kernel.lanes import WORD_BITS, Planes, check_planes
 
@@ -49,9 +50,12 @@ def scan_with_state(circuit: Circuit, state0: Planes, inputs: Steps) -> tuple[St
         ShapeError: the shapes do not fit the circuit or each other.
     """
     _check_shapes(circuit, state0, inputs)
-    if prefers_integers(circuit, state0.shape[1]):
-        return _scan_integers(circuit, state0, inputs)
-    return _scan_numpy(circuit, state0, inputs)
+    heat = HEATS.of(circuit)
+    began_ns = time.perf_counter_ns()
+    run = _scan_integers if heat.program is None else _scan_compiled
+    found = run(heat, state0, inputs)
+    heat.note(time.perf_counter_ns() - began_ns)
+    return found
 
 
 def _check_shapes(circuit: Circuit, state0: Planes, inputs: Steps) -> None:
@@ -73,7 +77,8 @@ def _check_shapes(circuit: Circuit, state0: Planes, inputs: Steps) -> None:
         )
 
 
-def _scan_integers(circuit: Circuit, state0: Planes, inputs: Steps) -> tuple[Steps, Planes]:
+def _scan_integers(heat: Heat, state0: Planes, inputs: Steps) -> tuple[Steps, Planes]:
+    circuit = heat.circuit
     n_state, words = state0.shape
     steps, n_in, _ = inputs.shape
     step = compile_integer(circuit)
@@ -90,14 +95,16 @@ def _scan_integers(circuit: Circuit, state0: Planes, inputs: Steps) -> tuple[Ste
     return planes.reshape(steps, n_out, words), integers_to_planes(state, words)
 
 
-def _scan_numpy(circuit: Circuit, state0: Planes, inputs: Steps) -> tuple[Steps, Planes]:
-    n_state, words = state0.shape
-    outputs = np.empty((len(inputs), circuit.n_outputs - n_state, words), dtype=np.uint64)
-    planes = np.empty((circuit.n_inputs, words), dtype=np.uint64)
-    planes[:n_state] = state0
-    for t, symbols in enumerate(inputs):
-        planes[n_state:] = symbols
-        results = engine_numpy.evaluate(circuit, planes)
-        planes[:n_state] = results[:n_state]
-        outputs[t] = results[n_state:]
-    return outputs, planes[:n_state].copy()
+def _scan_compiled(heat: Heat, state0: Planes, inputs: Steps) -> tuple[Steps, Planes]:
+    from bem_kernel.engines.scan_kernel import scan_steps
+
+    code = heat.code  # kept here, since another thread may drop the heat
+    address = 0 if code is None else code.address
+    state = np.array(state0, order="C")
+    shape = (len(inputs), heat.circuit.n_outputs - len(state0), state0.shape[1])
+    outputs = np.empty(shape, dtype=np.uint64)
+    try:
+        scan_steps(heat.program, address, state, inputs, outputs)
+    except TypeError:  # strided or read-only: kernels take neither
+        scan_steps(heat.program, address, state, np.array(inputs, order="C"), outputs)
+    return outputs, state

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from random import Random
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,12 +13,16 @@ from bem_kernel.circuits.builder import parallel, prune, serial, simplify
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.circuits.random_circuit import random_circuit
 from bem_kernel.circuits.record import circuit_record
-from bem_kernel.engines import engine
-from bem_kernel.engines import integer as engine_integer
-from bem_kernel.engines import per_gate as engine_numpy
+from bem_kernel.engines import engine, llvm
 from bem_kernel.engines import reference as engine_reference
+from bem_kernel.engines.interpreter import run_gates
+from bem_kernel.engines.packed import pack_gates, pack_outputs
 from bem_kernel.engines.scan import scan_with_state
+from bem_kernel.engines.schedule import depth_first, operands, schedule
 from bem_kernel.lanes import Planes
+
+ENGINES = [None, "integer", "interpreter", "llvm"]
+WIDTHS = [0, 1, 2, 7, 8, 63, 65, 130]  # words: none, one, parts of a vector, of a block, of two
 
 
 @st.composite
@@ -27,20 +30,88 @@ def circuits(draw: st.DrawFn, n_inputs: int | None = None, n_outputs: int | None
     rng: Random = draw(st.randoms(use_true_random=False))
     inputs = draw(st.integers(0, 6)) if n_inputs is None else n_inputs
     outputs = draw(st.integers(0, 4)) if n_outputs is None else n_outputs
-    return random_circuit(rng, inputs, draw(st.integers(1, 24)), outputs)
+    fewest = int(inputs == 0 and n_outputs is not None)  # an output needs a slot
+    return random_circuit(rng, inputs, draw(st.integers(fewest, 24)), outputs)
 
 
 def random_planes(bits: int, words: int, seed: int) -> Planes:
     return np.random.default_rng(seed).integers(0, 2**64, (bits, words), dtype=np.uint64)
 
 
-@pytest.mark.parametrize("module", [engine, engine_integer, engine_numpy])
+@pytest.mark.parametrize("name", ENGINES)
 @settings(max_examples=40)
-@given(circuit=circuits(), words=st.sampled_from([1, 2, 65, 1030]), seed=st.integers(0, 99))
-def test_engines_agree(module: ModuleType, circuit: Circuit, words: int, seed: int) -> None:
+@given(circuit=circuits(), words=st.sampled_from(WIDTHS), seed=st.integers(0, 99))
+def test_engines_agree(name: str | None, circuit: Circuit, words: int, seed: int) -> None:
     planes = random_planes(circuit.n_inputs, words, seed)
     expected = engine_reference.evaluate(circuit, planes)
-    assert (module.evaluate(circuit, planes) == expected).all()
+    assert (engine.evaluate(circuit, planes, name) == expected).all()
+
+
+def disagreements(name: str, programs: int, seed: int) -> list[Circuit]:
+    """Random programs that an engine runs otherwise than the reference does."""
+    rng = Random(seed)
+    found = []
+    for i in range(programs):
+        circuit = random_circuit(rng, rng.randrange(9), rng.randrange(30), rng.randrange(6))
+        planes = random_planes(circuit.n_inputs, rng.choice(WIDTHS), i)
+        expected = engine_reference.evaluate(circuit, planes)
+        if (engine.evaluate(circuit, planes, name) != expected).any():
+            found.append(circuit)
+    return found
+
+
+def test_ten_thousand_programs_interpreted() -> None:
+    assert disagreements("interpreter", 10_000, seed=1) == []
+
+
+def test_a_hundred_programs_compiled() -> None:
+    assert disagreements("llvm", 100, seed=2) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["integer", "llvm"])
+def test_ten_thousand_programs(name: str) -> None:
+    assert disagreements(name, 10_000, seed=3) == []
+
+
+@settings(max_examples=60)
+@given(circuit=circuits(), words=st.integers(0, 200), pad=st.integers(0, 9), seed=st.integers(0, 9))
+def test_packed_gates_write_their_rows_and_nothing_else(
+    circuit: Circuit, words: int, pad: int, seed: int
+) -> None:
+    planes = random_planes(circuit.n_inputs, words, seed)
+    slots = random_planes(circuit.n_slots + 1, words + pad, seed + 1)
+    slots[: circuit.n_inputs, :words] = planes
+    before = slots.copy()
+    run_gates(pack_gates(circuit), circuit.n_inputs, slots, words)
+    every = Circuit(circuit.n_inputs, circuit.gates, tuple(range(circuit.n_slots)))
+    assert (slots[:-1, :words] == engine_reference.evaluate(every, planes)).all()
+    assert (slots[-1] == before[-1]).all()
+    assert (slots[:, words:] == before[:, words:]).all()
+    assert (slots[pack_outputs(circuit), :words] == slots[list(circuit.outputs), :words]).all()
+
+
+@settings(max_examples=60)
+@given(circuit=circuits())
+def test_schedules_keep_what_is_still_needed(circuit: Circuit) -> None:
+    plan = schedule(circuit)
+    assert plan.n_rows <= circuit.n_slots
+    assert len(plan.steps) == len(prune(circuit).gates)
+    order = depth_first(circuit)
+    done = set(range(circuit.n_inputs))
+    for slot in order:
+        assert done.issuperset(operands(circuit, slot))
+        done.add(slot)
+
+
+@settings(max_examples=25, deadline=None)
+@given(circuit=circuits(), words=st.sampled_from([0, 1, 2, 3, 9]), seed=st.integers(0, 9))
+def test_narrower_machines(circuit: Circuit, words: int, seed: int) -> None:
+    planes = random_planes(circuit.n_inputs, words, seed)
+    expected = engine_reference.evaluate(circuit, planes)
+    for features in ("+avx2,-avx512f", "+neon"):
+        code = llvm.compile_circuit(circuit, llvm.shapes_for(features))
+        assert (llvm.runner(code)(planes) == expected).all()
 
 
 @settings(max_examples=40)

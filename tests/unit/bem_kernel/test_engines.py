@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from types import ModuleType
-
 import numpy as np
 import pytest
 
 from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
-from bem_kernel.engines import engine
-from bem_kernel.engines import integer as engine_integer
-from bem_kernel.engines import per_gate as engine_numpy
-from bem_kernel.engines import reference as engine_reference
-from bem_kernel.errors import ShapeError
+from bem_kernel.engines import integer
+from bem_kernel.engines.engine import MODULES, evaluate
+from bem_kernel.errors import EngineError, ShapeError
 from bem_kernel.forms.truth_table import counting_planes
-from bem_kernel.lanes import unpack_bits
+from bem_kernel.lanes import Planes, unpack_bits
 
-ENGINES = [engine, engine_integer, engine_numpy, engine_reference]
+ENGINES = [None, "reference", "integer", "interpreter", "llvm"]
 
 COLUMNS = {  # rows (a, b) = 00, 10, 01, 11
     Op.AND: [0, 0, 0, 1],
@@ -29,58 +25,83 @@ COLUMNS = {  # rows (a, b) = 00, 10, 01, 11
 }
 
 
-@pytest.mark.parametrize("module", ENGINES)
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("op", list(Op))
-def test_every_gate(module: ModuleType, op: Op) -> None:
+def test_every_gate(engine: str | None, op: Op) -> None:
     circuit = Circuit(2, (Gate(op, *(0, 1)[: ARITY[op]]),), (2,))
-    outputs = module.evaluate(circuit, counting_planes(2))
+    outputs = evaluate(circuit, counting_planes(2), engine)
     assert unpack_bits(outputs, 4)[:, 0].astype(int).tolist() == COLUMNS[op]
 
 
-@pytest.mark.parametrize("module", ENGINES)
-def test_inputs_are_not_changed_and_results_are_not_shared(module: ModuleType) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_inputs_are_not_changed_and_results_are_not_shared(engine: str | None) -> None:
     circuit = Circuit(1, (Gate(Op.NOT, 0),), (1, 0))
     planes = np.array([[5]], dtype=np.uint64)
-    first = module.evaluate(circuit, planes)
+    first = evaluate(circuit, planes, engine)
     kept = first.copy()
-    module.evaluate(circuit, np.array([[9]], dtype=np.uint64))
+    evaluate(circuit, np.array([[9]], dtype=np.uint64), engine)
     assert planes.tolist() == [[5]]
     assert (first == kept).all()
     first[:] = 0
     assert planes.tolist() == [[5]]
 
 
-@pytest.mark.parametrize("module", ENGINES)
-def test_a_plane_per_input_is_required(module: ModuleType) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_plane_per_input_is_required(engine: str | None) -> None:
     with pytest.raises(ShapeError, match="1 planes where 2 are needed; give one plane per bit"):
-        module.evaluate(Circuit(2, (), ()), np.zeros((1, 1), dtype=np.uint64))
+        evaluate(Circuit(2, (), ()), np.zeros((1, 1), dtype=np.uint64), engine)
 
 
-@pytest.mark.parametrize("module", ENGINES)
-def test_no_inputs_and_no_outputs(module: ModuleType) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("planes", [np.zeros((2, 1), np.int64), np.zeros(2, np.uint64)])
+def test_other_arrays_are_refused(engine: str | None, planes: Planes) -> None:
+    with pytest.raises(ShapeError, match=r"expected \(bits, words\) uint64, got .*; pack with"):
+        evaluate(Circuit(2, (), ()), planes, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_no_inputs_no_outputs_no_words(engine: str | None) -> None:
     planes = np.zeros((0, 2), dtype=np.uint64)
-    assert module.evaluate(Circuit(0, (), ()), planes).shape == (0, 2)
+    assert evaluate(Circuit(0, (), ()), planes, engine).shape == (0, 2)
     one = Circuit(0, (Gate(Op.CONST1),), (0,))
-    assert module.evaluate(one, planes).tolist() == [[2**64 - 1] * 2]
+    assert evaluate(one, planes, engine).tolist() == [[2**64 - 1] * 2]
+    assert evaluate(one, np.zeros((0, 0), np.uint64), engine).shape == (1, 0)
+    flip = Circuit(1, (Gate(Op.NOT, 0),), (1, 1, 0))
+    assert evaluate(flip, np.zeros((1, 0), np.uint64), engine).shape == (3, 0)
 
 
-def test_numpy_works_in_blocks_when_there_are_many_words() -> None:
-    words = 2 * engine_numpy._BLOCK_WORDS + 3
-    planes = np.arange(2 * words, dtype=np.uint64).reshape(2, words)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_strided_and_read_only_planes(engine: str | None) -> None:
+    wide = np.arange(40, dtype=np.uint64).reshape(4, 10)
+    circuit = Circuit(2, (Gate(Op.ANDN, 0, 1),), (2, 1))
+    for planes in (wide[::2, 1:4], wide[1:3, ::3], wide.T[:2, 0:1]):
+        planes.flags.writeable = False
+        outputs = evaluate(circuit, planes, engine)
+        assert (outputs == [planes[0] & ~planes[1], planes[1]]).all()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_chains_too_long_for_recursion(engine: str | None) -> None:
+    gates = 3000 if engine == "llvm" else 20_001
+    circuit = Circuit(1, tuple(Gate(Op.NOT, i) for i in range(gates)), (gates,))
+    planes = np.array([[12345]], dtype=np.uint64)
+    assert evaluate(circuit, planes, engine)[0, 0] == (~planes[0, 0] if gates % 2 else 12345)
+
+
+def test_an_unknown_engine_is_refused() -> None:
+    planes = np.zeros((0, 1), np.uint64)
+    message = "engine_named: no engine 'abacus'; use reference, integer, interpreter, llvm, triton"
+    with pytest.raises(EngineError, match=message):
+        evaluate(Circuit(0, (), ()), planes, "abacus")
+    assert set(ENGINES) - {None} == set(MODULES) - {"triton"}  # which has tests of its own
+
+
+def test_generated_python_holds_slots_only() -> None:
     circuit = Circuit(2, (Gate(Op.ANDN, 0, 1), Gate(Op.CONST1)), (2, 3))
-    outputs = engine_numpy.evaluate(circuit, planes)
-    assert (outputs[0] == (planes[0] & ~planes[1])).all()
-    assert (outputs[1] == ~np.uint64(0)).all()
-
-
-def test_the_engine_for_the_width() -> None:
-    small = Circuit(1, (Gate(Op.NOT, 0),), (1,))
-    assert engine.prefers_integers(small, 1)
-    assert not engine.prefers_integers(small, 4096)
-
-
-def test_kept_plans_are_bounded() -> None:
-    circuit = Circuit(1, (), (0,))
-    for words in range(1, 200):
-        engine_numpy.evaluate(circuit, np.zeros((1, words), dtype=np.uint64))
-    assert len(engine_numpy._plans.kept) == engine_numpy._KEPT_PLANS
+    assert integer.python_source(circuit).splitlines() == [
+        "def circuit(inputs, ones):",
+        "    (s0, s1,) = inputs",
+        "    s2 = s0 & (s1 ^ ones)",
+        "    s3 = ones",
+        "    return (s2, s3, )",
+    ]

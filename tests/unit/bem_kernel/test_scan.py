@@ -19,7 +19,7 @@ def parity_machine() -> Circuit:
     return b.build([parity, parity])
 
 
-@pytest.mark.parametrize("lanes", [3, 64 * 65])  # the integer engine, the numpy engine
+@pytest.mark.parametrize("lanes", [3, 64 * 65])  # one word; more than a block of them
 def test_parity_of_every_prefix(lanes: int) -> None:
     rng = np.random.default_rng(1)
     bits = rng.integers(0, 2, (7, lanes), dtype=np.uint8)
