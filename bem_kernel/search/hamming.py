@@ -1,4 +1,4 @@
-"""Distances of one query to 64 codes at once, as vector instructions.
+"""Distances of one query to many codes at once, as vector instructions.
 
 The comparison is written in LLVM's vector types, which fit every machine: with AVX-512 and
 VPOPCNTDQ the 64 distances take four loads, XORs, counts and comparisons; a narrower machine gets
@@ -22,21 +22,43 @@ from bem_kernel.compiled import kernel
 GROUP = 64
 """Codes that `closer_than` compares at once."""
 
+LINE = 32
+"""Halves of codes that `closer_halves` compares at once: a cache line of 64 bytes."""
 
-def _closer_than(typing: Any, codes: Any, start: Any, query: Any, limit: Any) -> Any:
+
+def _comparison(kind: Any, width: int) -> Any:
+    """The intrinsic that compares `width` words at once and returns one bit for each."""
+    word = ir.IntType(kind.bitwidth)
+    words = ir.VectorType(word, width)
+    size_bytes = kind.bitwidth >> 3
+
+    def compare(typing: Any, codes: Any, start: Any, query: Any, limit: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            first = _element(context, builder, signature.args[0], arguments[0], arguments[1])
+            loaded = builder.load(builder.bitcast(first, words.as_pointer()), align=size_bytes)
+            differing = builder.xor(loaded, _splat(builder, arguments[2], words))
+            count = f"llvm.ctpop.v{width}i{kind.bitwidth}"
+            distances = _call(builder, count, ir.FunctionType(words, [words]), [differing])
+            limits = _splat(builder, builder.trunc(arguments[3], word), words)
+            closer = builder.icmp_unsigned("<", distances, limits)
+            return builder.zext(builder.bitcast(closer, ir.IntType(width)), ir.IntType(64))
+
+        return types.uint64(codes, types.int64, kind, types.int64), generate
+
+    return intrinsic(compare)
+
+
+def _prefetch(typing: Any, array: Any, index: Any) -> Any:
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        array = context.make_array(signature.args[0])(context, builder, arguments[0])
-        words = ir.VectorType(ir.IntType(32), GROUP)
-        first = builder.gep(array.data, [arguments[1]])
-        word = builder.load(builder.bitcast(first, words.as_pointer()), align=4)
-        differing = builder.xor(word, _splat(builder, arguments[2], words))
-        kind, name = ir.FunctionType(words, [words]), f"llvm.ctpop.v{GROUP}i32"
-        count: Any = cgutils.get_or_insert_function
-        distances = builder.call(count(builder.module, kind, name), [differing])
-        limits = _splat(builder, builder.trunc(arguments[3], ir.IntType(32)), words)
-        return builder.bitcast(builder.icmp_unsigned("<", distances, limits), ir.IntType(GROUP))
+        place = _element(context, builder, signature.args[0], arguments[0], arguments[1])
+        address = builder.bitcast(place, ir.IntType(8).as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        read, keep, data = (ir.Constant(number, value) for value in (0, 3, 1))
+        _call(builder, "llvm.prefetch.p0", kind, [address, read, keep, data])
+        return context.get_dummy_value()
 
-    return types.uint64(codes, types.int64, types.uint32, types.int64), generate
+    return types.void(array, types.int64), generate
 
 
 def _popcount32(typing: Any, word: Any) -> Any:
@@ -53,6 +75,17 @@ def _lowest_bit(typing: Any, mask: Any) -> Any:
     return types.int64(types.uint64), generate
 
 
+def _element(context: Any, builder: Any, kind: Any, array: Any, index: Any) -> Any:
+    """Address of array[index], unchecked; the array is contiguous and has one axis."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [index])
+
+
+def _call(builder: Any, name: str, kind: ir.FunctionType, arguments: list[Any]) -> Any:
+    """Call one of LLVM's own functions."""
+    declare: Any = cgutils.get_or_insert_function
+    return builder.call(declare(builder.module, kind, name), arguments)
+
+
 def _splat(builder: Any, value: Any, vector: ir.VectorType) -> Any:
     """The same value in every lane."""
     index = ir.IntType(32)
@@ -62,12 +95,18 @@ def _splat(builder: Any, value: Any, vector: ir.VectorType) -> Any:
     return builder.shuffle_vector(one, nothing, zeros)
 
 
-closer_than: Any = intrinsic(_closer_than)
+closer_than: Any = _comparison(types.uint32, GROUP)
 """closer_than(codes, start, query, limit): which of codes[start : start + 64] are near, as uint64.
 
 Bit j is set if codes[start + j] differs from `query` in fewer than `limit` bits (0 to 33). `codes`
 is (n,) uint32 and contiguous; that start + 64 <= n is the caller's duty.
 """
+
+closer_halves: Any = _comparison(types.uint16, LINE)
+"""closer_halves(halves, start, query, limit): `closer_than` for 32 words of uint16, a bit each."""
+
+prefetch: Any = intrinsic(_prefetch)
+"""prefetch(array, index): begin to load array[index] into the cache; any index is harmless."""
 
 popcount32: Any = intrinsic(_popcount32)
 """popcount32(word): number of ones of a uint32, as int64."""
