@@ -27,6 +27,7 @@ from bem_kernel.policy.logistic import squash_q30
 MAX_INPUTS = 1 << 11
 MAX_LOG_ODDS_Q16 = 1 << 20
 MAX_ETA_Q16 = 1 << 22
+MIN_BETA_Q16 = 1 << 6  # weights reach 2**15 times beta: at least 32
 _MAX_THETA_Q32 = np.int64(16 << 32)
 _ONE_Q32 = np.int64(1 << 32)
 _LN2_Q26 = np.int64(int(LN2_HIGH * (1 << 26)))
@@ -113,7 +114,8 @@ class Mixer:
     Args:
         n: number of predictions, 1 to 2048.
         eta_q16: learning rate, Q16 octaves per unit of gradient.
-        beta_q16: below it a weight moves by addition, above by multiplication, Q16.
+        beta_q16: below it a weight moves by addition, above by multiplication, Q16,
+            64 to 65536.
         contexts: number of sets of weights; each starts as 1 / n on every prediction.
     """
 
@@ -121,11 +123,11 @@ class Mixer:
         self, n: int, eta_q16: int, beta_q16: int = ONE_Q16 >> 4, contexts: int = 1
     ) -> None:
         good = 1 <= n <= MAX_INPUTS and contexts >= 1 and 0 < eta_q16 <= MAX_ETA_Q16
-        if not good or not 0 < beta_q16 <= ONE_Q16:
+        if not good or not MIN_BETA_Q16 <= beta_q16 <= ONE_Q16:
             raise ShapeError(
                 f"n is {n}, contexts {contexts}, eta_q16 {eta_q16}, beta_q16 {beta_q16}",
                 where="mixing.Mixer",
-                fix="use n of 1 to 2048, contexts >= 1, eta_q16 to 2**22, beta_q16 to 65536",
+                fix="use n of 1 to 2048, contexts >= 1, eta_q16 to 2**22, beta_q16 of 64 to 65536",
             )
         self._eta_q16, self._beta_q16 = eta_q16, beta_q16
         start = _theta_of_weight(ONE_Q16 // n, beta_q16)

@@ -79,7 +79,7 @@ def ucbv_pick(
     """
     best, best_index = np.int64(-1), np.int64(-1)
     for k in range(candidates.shape[0]):
-        arm = candidates[k]
+        arm: np.int64 = candidates[k]
         if pulls[arm] == 0:
             return arm
         index = ucbv_index_q16(pulls[arm], totals_q16[arm], squares_q32[arm], explore)
