@@ -103,9 +103,9 @@ class Memory:
         self.pitch = row_pitch(words_for(config.lanes))
         sizes = _segment_words(config, self.pitch)
         self._capacity = dict(zip(Segment, sizes, strict=True))
+        self._words = _aligned_zeros(sum(sizes))
         self._spans = np.zeros((len(Segment), 2), dtype=np.int64)
         self._spans[:, 0] = np.cumsum([0, *sizes[:-1]])
-        self._words = _aligned_zeros(sum(sizes))
         self._rights = np.zeros(sum(sizes) // LINE_WORDS, dtype=np.uint8)
         self._directory: dict[tuple[Segment, str], Region] = {}
         n_planes = config.n_bits
@@ -183,6 +183,9 @@ class Memory:
     def _enter(self, region: Region) -> None:
         base = int(self._spans[region.segment, 0]) + region.first_word
         allowed = Rights.READ if region.protected else PROGRAM_RIGHTS[region.segment]
+        words = self._words[base : base + region.n_words]
+        if words.any():  # reading first leaves untouched pages to the operating system
+            words.fill(0)
         first, count = base // LINE_WORDS, region.n_words // LINE_WORDS
         self._rights[first : first + count] = int(allowed)
         self._spans[region.segment, 1] += region.n_words
@@ -316,7 +319,7 @@ def _aligned_zeros(n_words: int) -> Word:
     """(n_words,) uint64 of zeros whose first byte is at a multiple of 64."""
     try:
         raw = np.zeros(n_words + LINE_WORDS, dtype=np.uint64)
-    except (MemoryError, ValueError) as error:
+    except (MemoryError, OverflowError, ValueError) as error:
         raise SegmentError(
             f"cannot have {8 * n_words} bytes", where="memory", fix="use smaller sizes"
         ) from error
