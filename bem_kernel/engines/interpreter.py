@@ -175,14 +175,17 @@ def copy_words(target, source, count):  # type: ignore[no-untyped-def]
         source += np.uint64(_WORD_BYTES)
 
 
-@kernel("void(int32[:, ::1], uint64[:, ::1], uint64[:, ::1])")
+@kernel("int64(int32[:, ::1], uint64[:, :], uint64[:, ::1])")
 def interpret(program, planes, results):  # type: ignore[no-untyped-def]
     """Run a packed program on all words.
 
     Args:
         program: as `pack_program` makes.
-        planes: (n_inputs, words) uint64.
+        planes: (n_inputs, words) uint64; the words of a row lie together, rows anywhere.
         results: (n_outputs, words) uint64, overwritten; not the same memory as `planes`.
+
+    Returns:
+        1, or 0 without doing anything where the words of a row of `planes` do not lie together.
     """
     n_inputs, n_rows, n_outputs = program[0, 0], program[0, 1], program[0, 3]
     first_output = 1 + program[0, 2]
@@ -194,22 +197,25 @@ def interpret(program, planes, results):  # type: ignore[no-untyped-def]
         run_word(program, column)
         for i in range(n_outputs):
             results[i, 0] = column[program[first_output + i, 0]]
-        return
+        return 1
+    if n_inputs > 0 and planes.strides[1] != _WORD_BYTES:
+        return 0
     rows = np.empty(n_rows * BLOCK_WORDS + _LINE_WORDS, dtype=np.uint64)
     start = line_start(np.uint64(rows.ctypes.data))
     in_start, out_start = np.uint64(planes.ctypes.data), np.uint64(results.ctypes.data)
-    pitch = np.uint64(words * _WORD_BYTES)
+    in_pitch, out_pitch = np.uint64(planes.strides[0]), np.uint64(words * _WORD_BYTES)
     for first in range(0, words, BLOCK_WORDS):
         count = min(BLOCK_WORDS, words - first)
         offset = np.uint64(first * _WORD_BYTES)
         for i in range(n_inputs):
-            source = in_start + np.uint64(i) * pitch + offset
+            source = in_start + np.uint64(i) * in_pitch + offset
             copy_words(start + np.uint64(i * BLOCK_WORDS * _WORD_BYTES), source, count)
         run_block(program, start, (count + WORDS - 1) // WORDS)
         for i in range(n_outputs):
             row = np.uint64(program[first_output + i, 0])
-            target = out_start + np.uint64(i) * pitch + offset
+            target = out_start + np.uint64(i) * out_pitch + offset
             copy_words(target, start + row * np.uint64(BLOCK_WORDS * _WORD_BYTES), count)
+    return 1
 
 
 def pack_program(circuit: Circuit) -> PackedProgram:
@@ -257,8 +263,10 @@ def runner(program: PackedProgram, n_outputs: int) -> Callable[[Planes], Planes]
     def run(planes: Planes) -> Planes:
         results = np.empty((n_outputs, planes.shape[1]), _WORD)
         try:
-            interpret(program, planes, results)
-        except TypeError:  # strided or read-only: kernels take neither
+            done = interpret(program, planes, results)
+        except TypeError:  # read-only or not aligned: kernels take neither
+            done = 0
+        if not done:
             interpret(program, np.array(planes, order="C"), results)
         return results
 

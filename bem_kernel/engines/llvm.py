@@ -140,8 +140,10 @@ def runner(code: CompiledCircuit) -> Callable[[Planes], Planes]:
     def run(planes: Planes, _kept: CompiledCircuit = code) -> Planes:
         results = np.empty((n_outputs, planes.shape[1]), _WORD)
         try:
-            call_planes(address, planes, results)
-        except TypeError:  # strided or read-only: kernels take neither
+            done = call_planes(address, planes, results)
+        except TypeError:  # read-only or not aligned: kernels take neither
+            done = 0
+        if not done:
             call_planes(address, np.array(planes, order="C"), results)
         return results
 

@@ -16,6 +16,8 @@ from numba.extending import intrinsic
 
 from bem_kernel.compiled import kernel
 
+_WORD_BYTES = 8
+_WORD_BYTES_LOG2 = 3
 _I64 = ir.IntType(64)
 _WORDS = _I64.as_pointer()
 
@@ -43,20 +45,27 @@ def _call_address(
 call_address: Any = intrinsic(_call_address)
 
 
-@kernel("void(uint64, uint64[:, ::1], uint64[:, ::1])")
+@kernel("int64(uint64, uint64[:, :], uint64[:, ::1])")
 def call_planes(address, planes, results):  # type: ignore[no-untyped-def]
     """Run the code at an address on whole arrays, which do not overlap.
 
     Args:
         address: of a function as `llvm.compile_circuit` makes.
-        planes: (n_inputs, words) uint64.
+        planes: (n_inputs, words) uint64; the words of a row lie together, rows anywhere.
         results: (n_outputs, words) uint64, overwritten.
+
+    Returns:
+        1, or 0 without doing anything where the words of a row of `planes` do not lie together.
     """
+    words = planes.shape[1]
+    if words > 1 and planes.shape[0] > 0 and planes.strides[1] != _WORD_BYTES:
+        return 0
     call_address(
         address,
         np.uint64(planes.ctypes.data),
         np.uint64(results.ctypes.data),
-        planes.shape[1],
-        results.shape[1],
-        planes.shape[1],
+        planes.strides[0] >> _WORD_BYTES_LOG2,
+        words,
+        words,
     )
+    return 1
