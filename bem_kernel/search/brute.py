@@ -18,7 +18,15 @@ from typing import Any
 import numpy as np
 
 from bem_kernel.compiled import kernel
-from bem_kernel.search.hamming import GROUP, closer_than, gray_code, lowest_bit, popcount32
+from bem_kernel.search.hamming import (
+    GROUP,
+    SPAN,
+    any_closer,
+    closer_than,
+    gray_code,
+    lowest_bit,
+    popcount32,
+)
 
 BITS = 32
 NO_LIMIT = BITS + 1
@@ -31,20 +39,26 @@ SLOT_BITS = 32
 """A key is distance << SLOT_BITS | slot, so that keys are in the order of the result."""
 
 _SLOT_MASK = (1 << SLOT_BITS) - 1
+_FINE = 1 << 14
+"""Slots from which on little is near enough, so that larger pieces are passed over at once."""
+
 _TILE = 4096
 """Codes that one query of a batch after the other passes over: 16 KiB, in the first cache."""
 
 
 @kernel("int64(int64, int64)")
-def first_limit(n: Any, k: Any) -> Any:
-    """The least limit below which a uniform table of n codes has k with near certainty.
-
-    On average 2k + 12 codes are below it; fewer than k with a chance under 1e-5.
-    """
+def limit_for(n: Any, wanted: Any) -> Any:
+    """The least limit below which a uniform table of n codes has `wanted` codes on average."""
     for limit in range(NO_LIMIT):
-        if (n * _BELOW[limit]) >> BITS >= 2 * k + 12:
+        if (n * _BELOW[limit]) >> BITS >= wanted:
             return limit
     return NO_LIMIT
+
+
+@kernel("int64(int64, int64)")
+def first_limit(n: Any, k: Any) -> Any:
+    """A limit below which a uniform table has fewer than k codes with a chance under 1e-5."""
+    return limit_for(n, 2 * k + 12)
 
 
 @kernel("int64(int64[::1], int64, int64, int64)")
@@ -104,8 +118,13 @@ def scan_codes(
     """
     if count == k:
         limit = min(limit, keys[k - 1] >> SLOT_BITS)
-    slot = start
+    slot, fine_until = start, _FINE
     while slot < stop:
+        if slot >= fine_until and slot + SPAN <= stop:
+            if any_closer(codes, slot, gray, limit) == 0:
+                slot += SPAN
+                continue
+            fine_until = slot + SPAN
         if slot + GROUP <= stop:
             near = closer_than(codes, slot, gray, limit)
         else:

@@ -22,6 +22,9 @@ from bem_kernel.compiled import kernel
 GROUP = 64
 """Codes that `closer_than` compares at once."""
 
+SPAN = 256
+"""Codes that `any_closer` compares at once."""
+
 LINE = 32
 """Halves of codes that `closer_halves` compares at once: a cache line of 64 bytes."""
 
@@ -46,6 +49,30 @@ def _comparison(kind: Any, width: int) -> Any:
         return types.uint64(codes, types.int64, kind, types.int64), generate
 
     return intrinsic(compare)
+
+
+def _any_closer(typing: Any, codes: Any, start: Any, query: Any, limit: Any) -> Any:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        word = ir.IntType(32)
+        words = ir.VectorType(word, GROUP >> 2)
+        wanted = _splat(builder, arguments[2], words)
+        one, two = ir.FunctionType(words, [words]), ir.FunctionType(words, [words, words])
+        least: list[Any] = []
+        for offset in range(0, SPAN, words.count):
+            index = builder.add(arguments[1], ir.Constant(ir.IntType(64), offset))
+            first = _element(context, builder, signature.args[0], arguments[0], index)
+            loaded = builder.load(builder.bitcast(first, words.as_pointer()), align=4)
+            differing = [builder.xor(loaded, wanted)]
+            least.append(_call(builder, f"llvm.ctpop.v{words.count}i32", one, differing))
+        while len(least) > 1:
+            pairs = zip(least[::2], least[1::2], strict=True)
+            name = f"llvm.umin.v{words.count}i32"
+            least = [_call(builder, name, two, list(pair)) for pair in pairs]
+        limits = _splat(builder, builder.trunc(arguments[3], word), words)
+        closer = builder.icmp_unsigned("<", least[0], limits)
+        return builder.zext(builder.bitcast(closer, ir.IntType(words.count)), ir.IntType(64))
+
+    return types.uint64(codes, types.int64, types.uint32, types.int64), generate
 
 
 def _prefetch(typing: Any, array: Any, index: Any) -> Any:
@@ -100,6 +127,12 @@ closer_than: Any = _comparison(types.uint32, GROUP)
 
 Bit j is set if codes[start + j] differs from `query` in fewer than `limit` bits (0 to 33). `codes`
 is (n,) uint32 and contiguous; that start + 64 <= n is the caller's duty.
+"""
+
+any_closer: Any = intrinsic(_any_closer)
+"""any_closer(codes, start, query, limit): not 0 if any of codes[start : start + 256] is near.
+
+It keeps the least distances rather than comparing each, which is quicker where nothing is near.
 """
 
 closer_halves: Any = _comparison(types.uint16, LINE)

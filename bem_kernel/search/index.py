@@ -27,7 +27,7 @@ from bem_kernel.search.neighbours import NeighbourBatch, Neighbours
 MAX_SLOTS = 1 << 27
 """Slots are below it, so that places in a multi-index fit 31 bits."""
 
-INDEX_FROM = 1 << 16
+INDEX_FROM = 1 << 17
 """Entries from which a multi-index is kept; it is dropped below half as many. Measured: see
 `benchmarks/machine_search.py`."""
 

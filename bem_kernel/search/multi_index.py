@@ -4,8 +4,9 @@ Codes that differ in fewer than r + s + 2 bits differ in at most r bits in the l
 most s in the high half (the pigeonhole principle). So buckets are visited in rings: those of the
 query's own low and high half, then those one bit away, and so on. Once the halves have been
 searched to radius r and s, whatever has not been seen is at least r + s + 2 bits away; the search
-ends as soon as the k-th best is nearer than that. A search that would visit so much that looking
-at everything is quicker gives up, which bounds its cost whatever the table holds.
+ends as soon as the k-th best is nearer than that. A search that visits so much that looking at
+everything is quicker gives up, which bounds its cost whatever the table holds; one that would in
+a uniform table does not begin.
 
 The time goes into waiting for memory. So where a bucket lies is loaded `AHEAD` visits before it is
 compared, and the bucket half as many; and what is found is put aside, by distance and place in the
@@ -30,6 +31,7 @@ from bem_kernel.search.brute import (
     SLOT_BITS,
     first_limit,
     insert_key,
+    limit_for,
     split_keys,
 )
 from bem_kernel.search.halves import AHEAD, BUCKETS, HALF_BITS, RINGS, bucket_of, deal, half_of
@@ -42,7 +44,7 @@ from bem_kernel.search.hamming import (
     prefetch,
 )
 
-_VISIT = 200
+_VISIT = 300
 """Codes that a look through the whole table passes over in the time of a visit to a bucket."""
 
 # Places of the scratch array. Below the limit, `_WITHIN` codes have been found; `_TALLY` counts
@@ -255,9 +257,16 @@ def nearest_indexed(
         scratch: (`SCRATCH`,) int64.
         found: (queries, at least k) int64, receives the slots.
         distances: (queries, at least k) int64, receives the distances.
-        counts: (queries,) int64, receives how many were found; -1 where the search gave up.
+        counts: (queries,) int64, receives how many were found; -1 where the search gave up or
+            did not begin.
     """
     limit = first_limit(n, k)
+    # In a uniform table the k-th best is just below this limit, so this many rings are visited;
+    # half as many again are a matter of chance.
+    rings = min(limit_for(n, k), RINGS)
+    if 2 * ends[rings - 1] * _VISIT > budget:
+        counts[:] = -1
+        return
     for q in range(len(queries)):
         dealt = deal(gray_code(queries[q]))
         scratch[:_STAGE] = 0
