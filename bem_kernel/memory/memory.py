@@ -12,6 +12,7 @@ Source: BEM core spec 1.1, 2.1, 2.2.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from math import prod
 from typing import Any, NamedTuple
@@ -36,7 +37,7 @@ LINE_WORDS = 8
 """Words in a cache line of 64 bytes: the alignment of regions and the grain of rights."""
 
 _WIDE = 64  # words per plane from which rows are padded
-_NAME_LENGTH = 64
+_NAME = re.compile("[A-Za-z][A-Za-z0-9._-]{0,63}")
 _DIMENSIONS = 8
 
 
@@ -146,7 +147,7 @@ class Memory:
 
         Args:
             segment: where.
-            name: unique in the segment; 1 to 64 characters, printable and without spaces.
+            name: unique in the segment; up to 64 letters, digits, dots, dashes, underscores.
             dtype: bool or an integer type.
             shape: of the array; sizes of 0 are allowed.
             protected: programs may only read it, whatever the segment allows.
@@ -328,11 +329,11 @@ def _aligned_zeros(n_words: int) -> Word:
 
 
 def _check_name(name: str, where: str) -> None:
-    if not 0 < len(name) <= _NAME_LENGTH or not name.isprintable() or " " in name:
+    if _NAME.fullmatch(name) is None:
         raise SegmentError(
             f"{name!r} is no name",
             where=where,
-            fix=f"use 1 to {_NAME_LENGTH} printable characters without spaces",
+            fix="use 1 to 64 letters, digits, dots, dashes and underscores, a letter first",
         )
 
 
