@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bem_kernel.policy.bounds import drawing_error, hedge_bound
 from bem_kernel.policy.exp2 import ONE_Q16, exp2_q16
 from bem_kernel.policy.rates import hedge_anytime_rate_q32, hedge_rate_q32
-from bem_kernel.policy.weights import Hedge, weigh_totals
+from bem_kernel.policy.weights import Hedge, add_losses, weigh_totals
 
 
 @given(st.integers(0, 20 * ONE_Q16))
@@ -83,12 +83,18 @@ def losses_of(adversary: str, rng: np.random.Generator, t: int, weights: np.ndar
         return losses
     if adversary == "heavy half":
         return (weights >= np.sort(weights)[(n - 1) // 2]) * np.int64(ONE_Q16)
+    if adversary == "half the mass":
+        losses, order = np.zeros(n, dtype=np.int64), np.roll(np.arange(n), t)
+        for i in order[np.argsort(-weights[order], kind="stable")]:
+            if 2 * (weights @ (losses > 0) + weights[i]) <= weights.sum():
+                losses[i] = ONE_Q16
+        return losses
     if adversary == "switching":
         return np.where(np.arange(n) == t // 40 % n, 0, ONE_Q16)
     return rng.integers(0, ONE_Q16 + 1, n)
 
 
-ADVERSARIES = ("coins", "leader", "heavy half", "switching", "fractions")
+ADVERSARIES = ("coins", "leader", "heavy half", "half the mass", "switching", "fractions")
 
 
 def play(hedge: Hedge, rates: list[int], adversary: str, seed: int) -> Fraction:
@@ -141,6 +147,25 @@ def test_the_bound_is_not_slack_against_coins() -> None:
     assert 0.5 < sum(regrets) / 3 / hedge_bound(n, repeat(rate, rounds)) < 1
 
 
+def test_the_bound_is_almost_reached() -> None:
+    """Half of the mass is charged in each round, at last all but the leader: 0.97 of the bound."""
+    n, rounds = 16, 20_000
+    rate = hedge_rate_q32(n, rounds)
+    totals, weights = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    ours, charged = 0.0, np.zeros(n, dtype=np.int64)
+    for t in range(rounds):
+        total = weigh_totals(totals, rate, weights)
+        losses = (np.arange(n) + t) % 2 * np.int64(ONE_Q16)
+        if t > rounds - rounds // 10:
+            losses = np.full(n, ONE_Q16)
+            losses[weights.argmax()] = 0
+        ours += weights @ losses / int(total) / ONE_Q16
+        charged += losses
+        add_losses(totals, losses)
+    share = (ours - charged.min() / ONE_Q16) / hedge_bound(n, repeat(rate, rounds))
+    assert 0.9 < share <= 1
+
+
 def test_integers_lose_no_more_than_floating_point() -> None:
     """The same losses played by the textbook in float64: within a thousandth of the bound."""
     n, rounds = 16, 3000
@@ -150,7 +175,7 @@ def test_integers_lose_no_more_than_floating_point() -> None:
     ours, textbook, totals = 0.0, 0.0, np.zeros(n)
     for t in range(rounds):
         weights = hedge.weights_q30()
-        losses = losses_of(ADVERSARIES[t % 5], rng, t, weights).astype(np.int64)
+        losses = losses_of(ADVERSARIES[t % len(ADVERSARIES)], rng, t, weights).astype(np.int64)
         exact = np.exp2(-(totals - totals.min()) * rate / 2.0**32)
         ours += weights @ losses / weights.sum() / ONE_Q16
         textbook += exact @ losses / exact.sum() / ONE_Q16

@@ -14,9 +14,10 @@ import pytest
 from bem_kernel.errors import ShapeError
 from bem_kernel.policy.bounds import ix_bound
 from bem_kernel.policy.counter import ticket
-from bem_kernel.policy.estimators import ix_loss_q16
+from bem_kernel.policy.estimators import ix_loss_q16, literal_losses
 from bem_kernel.policy.exp3 import Estimator, Exp3
 from bem_kernel.policy.rates import ix_anytime_rate_q32, ix_gamma_q30, ix_rate_q32
+from bem_kernel.policy.weights import Hedge
 
 ONE_Q16 = 1 << 16
 
@@ -53,6 +54,25 @@ def test_the_literal_odds_are_inverse_to_the_losses() -> None:
         bandit.update(losses[arm])
         share[arm] += t >= 1_000
     assert share / share.sum() == pytest.approx([4 / 7, 2 / 7, 1 / 7], rel=0.1)
+
+
+@pytest.mark.parametrize(("length", "rate_per_round"), [(4, 0.0475), (16, 0.0132)])
+def test_averaging_over_longer_episodes_is_linear_too(length: int, rate_per_round: float) -> None:
+    """An arm is charged once for each episode it occurs in, however often it was chosen there.
+
+    The odds settle where (1 - (1 - p)**length) * loss is the same for both arms.
+    """
+    losses = np.array([int(0.4 * ONE_Q16), int(0.6 * ONE_Q16)])
+    hedge, arms, episodes, warm = Hedge(2, eta_q16=1 << 13), np.arange(2), 1_500, 300
+    worse = 0
+    for e in range(episodes):
+        draws = [int(ticket(11, e * length + t)) for t in range(length)]
+        chosen = np.array([hedge.pick(arms, draw) for draw in draws])
+        counts, estimates = np.zeros(2, dtype=np.int64), np.zeros(2, dtype=np.int64)
+        literal_losses(chosen, losses[chosen], length, counts, estimates)
+        hedge.update(estimates)
+        worse += int(counts[1]) if e >= warm else 0
+    assert 0.2 * worse / ((episodes - warm) * length) == pytest.approx(rate_per_round, rel=0.15)
 
 
 def test_ix_follows_an_adversary_that_changes_sides() -> None:
