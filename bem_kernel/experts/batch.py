@@ -40,7 +40,7 @@ from bem_kernel.experts.descriptor import (
     WIDTH,
 )
 from bem_kernel.experts.faults import FAULT_ADDRESS, FAULT_EXPERT
-from bem_kernel.experts.scratch import BLOCK
+from bem_kernel.experts.scratch import BLOCK, FAULT_SLOT, N_PROPOSALS
 from bem_kernel.search.hamming import lowest_bit
 
 TABLE = "Tuple((int64[:, ::1], int32[:, ::1], int64[:, ::1], int64[:, ::1]))"
@@ -51,10 +51,6 @@ SCRATCH = (
     " uint64[::1], int64[::1], int64[::1], int64[::1], uint64[::1]))"
 )
 """Type of `scratch.Scratch`, in the order of its fields."""
-
-# Cells of `Scratch.counts`.
-N_PROPOSALS = 0
-FAULT_SLOT = 1
 
 # Columns of `Scratch.proposals`.
 P_BIT = 0

@@ -18,6 +18,9 @@ BLOCK = 64
 _PITCH = BLOCK + 8  # words from one slot to the next; powers of two would share cache sets
 _LINE_WORDS = 8
 N_COUNTS = 8
+# Cells of `Scratch.counts`.
+N_PROPOSALS = 0
+FAULT_SLOT = 1
 PROPOSAL_COLUMNS = 4
 
 
@@ -55,6 +58,11 @@ class Scratch:
     def arrays(self) -> tuple[NDArray[np.int64] | NDArray[np.uint64], ...]:
         """What kernels take as `scratch`: the fields, in order."""
         return tuple(getattr(self, field.name) for field in fields(self))
+
+    @property
+    def fault_slot(self) -> int:
+        """The slot of the expert that the last fault was about."""
+        return int(self.counts[FAULT_SLOT])
 
 
 def make_scratch(

@@ -23,8 +23,16 @@ EPISODE_STEP: Final = 4
 TOTAL_LOSS_Q16: Final = 5
 """Losses of all rows used up, Q16, saturating."""
 LOGGED: Final = 6
-"""Entries written to the ledger."""
-CLOCK_CELLS: Final = 8
+"""Entries written to the log."""
+OPEN: Final = 7
+"""1 while an episode is under way."""
+EPISODE_REWARD: Final = 8
+"""Rewards of the present episode's rows used up, modulo 2**64."""
+EPISODE_LOSS_Q16: Final = 9
+"""Their losses, Q16, saturating."""
+UPDATES: Final = 10
+"""Updates of the policy, ever."""
+CLOCK_CELLS: Final = 16
 
 # Columns of a trace row, int64.
 T_STEP: Final = 0

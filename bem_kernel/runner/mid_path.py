@@ -15,6 +15,8 @@ from bem_kernel.compiled import kernel
 from bem_kernel.policy.counter import stream_ticket
 from bem_kernel.policy.estimators import charge_dual, ix_loss_q16
 from bem_kernel.runner.layout import (
+    EPISODE_LOSS_Q16,
+    EPISODE_REWARD,
     HEAD,
     STREAM_ROUNDING,
     T_PROBABILITY_Q30,
@@ -22,6 +24,7 @@ from bem_kernel.runner.layout import (
     T_SLOT,
     TAIL,
     TOTAL_LOSS_Q16,
+    UPDATES,
 )
 
 LEDGER = "Tuple((int64[::1], int64[::1], int64[::1], int64[::1]))"
@@ -36,7 +39,7 @@ _MOST = np.int64(1 << 62)
 
 @kernel("int64(int64, int64)")
 def add_saturating(total, charge):  # type: ignore[no-untyped-def]
-    """total + charge, at most 2**62; both 0 to 2**62."""
+    """The sum of two numbers of 0 to 2**62, at most 2**62."""
     return min(total + charge, _MOST)
 
 
@@ -58,6 +61,8 @@ def learn(ledger, trace, clock, rates, key):  # type: ignore[no-untyped-def]
         slot = entry[T_SLOT]
         loss = ((rates[GREATEST] - entry[T_REWARD]) << np.int64(16)) // span
         clock[TOTAL_LOSS_Q16] = add_saturating(clock[TOTAL_LOSS_Q16], loss)
+        clock[EPISODE_LOSS_Q16] = add_saturating(clock[EPISODE_LOSS_Q16], loss)
+        clock[EPISODE_REWARD] += entry[T_REWARD]
         charge = ix_loss_q16(loss, entry[T_PROBABILITY_Q30], rates[GAMMA_Q30])
         charges[slot] = add_saturating(charges[slot], charge)
         if rates[LITERAL] == 0:
@@ -67,6 +72,7 @@ def learn(ledger, trace, clock, rates, key):  # type: ignore[no-untyped-def]
             losses[slot] += loss
             choices[slot] += 1
     clock[TAIL] = clock[HEAD]
+    clock[UPDATES] += 1
 
 
 @kernel(f"void({LEDGER}, int64, int64, uint64)")
