@@ -12,14 +12,13 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 from bem_kernel.memory.faults import FAULT_BOUNDS, FAULT_RIGHTS, FAULT_SEGMENT
-from bem_kernel.memory.segments import INDEX_MASK, SEGMENT_SHIFT, Rights, Segment
+from bem_kernel.memory.segments import INDEX_MASK, SEGMENT_SHIFT, Rights
 
 READ = int(Rights.READ)
 WRITE = int(Rights.WRITE)
 
 _SHIFT = np.uint64(SEGMENT_SHIFT)
 _MASK = np.uint64(INDEX_MASK)
-_LAST = np.uint64(len(Segment) - 1)
 
 
 @kernel("int64(int64[:, ::1], uint8[::1], uint64, int64)")
@@ -27,7 +26,8 @@ def locate(spans, rights, address, needed):  # type: ignore[no-untyped-def]
     """Index into the words of memory of one program address, or a fault.
 
     Args:
-        spans: (segments, 2) int64, base and allocated words of each segment.
+        spans: (segments, 2) int64, base and allocated words of each segment; rows after the
+            seventh are windows of the caller's own.
         rights: (lines,) uint8, rights of each line of 8 words.
         address: uint64 program address.
         needed: READ, WRITE or both.
@@ -35,11 +35,10 @@ def locate(spans, rights, address, needed):  # type: ignore[no-untyped-def]
     Returns:
         The index, or FAULT_SEGMENT, FAULT_BOUNDS or FAULT_RIGHTS.
     """
-    segment = address >> _SHIFT
-    if segment > _LAST:
+    row = np.int64(address >> _SHIFT)
+    if row >= len(spans):
         return np.int64(FAULT_SEGMENT)
     index = np.int64(address & _MASK)
-    row = np.int64(segment)
     if index >= spans[row, 1]:
         return np.int64(FAULT_BOUNDS)
     place = spans[row, 0] + index
@@ -62,11 +61,10 @@ def locate_block(spans, rights, address, count, needed):  # type: ignore[no-unty
     Returns:
         Index of the first word, or a fault.
     """
-    segment = address >> _SHIFT
-    if segment > _LAST:
+    row = np.int64(address >> _SHIFT)
+    if row >= len(spans):
         return np.int64(FAULT_SEGMENT)
     index = np.int64(address & _MASK)
-    row = np.int64(segment)
     if index > spans[row, 1] or count < 0 or count > spans[row, 1] - index:
         return np.int64(FAULT_BOUNDS)
     place = spans[row, 0] + index
