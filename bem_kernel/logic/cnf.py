@@ -16,10 +16,45 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from bem_kernel.compiled import kernel
 from bem_kernel.errors import CnfError
 from bem_kernel.lanes import WORD_BITS
 
 MAX_VARS = 1 << 28  # literals are int32, and solvers double them
+_SOUND, _BAD_OFFSETS = -1, -2
+
+
+@kernel("int64(int32[::1], int32[::1], int64)")
+def _first_fault(offsets, literals, n_vars):  # type: ignore[no-untyped-def]
+    """Position of the first bad literal, or _BAD_OFFSETS, or _SOUND."""
+    if offsets.shape[0] == 0 or offsets[0] != 0 or offsets[-1] != literals.shape[0]:
+        return _BAD_OFFSETS
+    for i in range(offsets.shape[0] - 1):
+        if offsets[i] > offsets[i + 1]:
+            return _BAD_OFFSETS
+    bad = False
+    for k in range(literals.shape[0]):  # no way out of the loop, so that it runs on vectors
+        variable = abs(np.int64(literals[k]))
+        bad |= variable == 0 or variable > n_vars
+    if bad:
+        for k in range(literals.shape[0]):
+            variable = abs(np.int64(literals[k]))
+            if variable == 0 or variable > n_vars:
+                return k
+    return _SOUND
+
+
+@kernel("boolean(int32[::1], int32[::1], boolean[::1])")
+def _satisfied(offsets, literals, model):  # type: ignore[no-untyped-def]
+    """Whether every clause has a literal that is true in the model."""
+    for i in range(offsets.shape[0] - 1):
+        true = False
+        for k in range(offsets[i], offsets[i + 1]):
+            signed = literals[k]
+            true |= model[abs(signed) - 1] == (signed > 0)
+        if not true:
+            return False
+    return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,19 +86,19 @@ class Cnf:
                     where="cnf",
                     fix="give a row of int32",
                 )
-        ends = self.offsets
-        if not len(ends) or ends[0] or (np.diff(ends) < 0).any() or ends[-1] != len(self.literals):
+            if not array.flags.carray:  # kernels want plain, writable rows
+                object.__setattr__(self, name, array.copy())
+        fault = _first_fault(self.offsets, self.literals, self.n_vars)
+        if fault == _BAD_OFFSETS:
             raise CnfError(
                 "offsets do not ascend from 0 to the number of literals",
                 where="cnf",
                 fix="make clause i literals[offsets[i]:offsets[i + 1]]",
             )
-        bad = (self.literals == 0) | (np.abs(self.literals.astype(np.int64)) > self.n_vars)
-        if bad.any():
-            at = int(bad.argmax())
-            clause = int(np.searchsorted(ends, at, side="right")) - 1
+        if fault != _SOUND:
+            clause = int(np.searchsorted(self.offsets, fault, side="right")) - 1
             raise CnfError(
-                f"literal {int(self.literals[at])}",
+                f"literal {int(self.literals[fault])}",
                 where=f"cnf: clause {clause}",
                 fix=f"use 1 to {self.n_vars} or their negations",
             )
@@ -117,12 +152,7 @@ def is_satisfied(cnf: Cnf, model: NDArray[np.bool_]) -> bool:
         raise CnfError(
             f"a model of shape {model.shape}", where="cnf", fix=f"give ({cnf.n_vars},) bool"
         )
-    if (np.diff(cnf.offsets) == 0).any():
-        return False
-    if not len(cnf):
-        return True
-    true = model[np.abs(cnf.literals) - 1] == (cnf.literals > 0)
-    return bool(np.logical_or.reduceat(true, cnf.offsets[:-1]).all())
+    return bool(_satisfied(cnf.offsets, cnf.literals, model))
 
 
 def to_bitsets(cnf: Cnf) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

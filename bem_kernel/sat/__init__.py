@@ -1,0 +1,1 @@
+"""Satisfiability: a small compiled CDCL, and a large solver beyond it."""
