@@ -102,10 +102,12 @@ def expression_from_anf(anf: Anf, output: int, names: Sequence[str]) -> str:
             where="anf.expression_from_anf",
             fix="give one name per input",
         )
-    texts = [
-        " & ".join(names[i] for i in _inputs(product)) or "true"
-        for product in products(anf, output)
-    ]
+    return expression(products(anf, output), names)
+
+
+def expression(terms: Sequence[int], names: Sequence[str]) -> str:
+    """Products, as `products` gives them, as text with a name for each input."""
+    texts = [" & ".join(names[i] for i in _inputs(product)) or "true" for product in terms]
     return " ^ ".join(texts) or "false"
 
 

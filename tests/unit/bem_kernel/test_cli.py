@@ -86,18 +86,9 @@ def test_asm_disasm_run(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, out) == (1, "out of fuel; instruction 1 after 1 steps; ones: knocked\n")
 
 
-def test_expert_eval(capsys: pytest.CaptureFixture[str]) -> None:
-    code, out, _ = bem(capsys, "expert", "eval", "ab & !b", "--names", "b,ab")
-    assert (code, out) == (0, "b ab =\n0  0 0\n1  0 0\n0  1 1\n1  1 0\n")
-    record = json.loads(bem(capsys, "expert", "eval", "a ^ b", "--json")[1])
-    assert record == {"names": ["a", "b"], "table": [0, 1, 1, 0], "gates": 1, "depth": 1}
-
-
 @pytest.mark.parametrize(
     ("args", "code", "message"),
     [
-        (("expert", "eval", "a &"), 1, "error: expression: line 1, column 4: the text ends"),
-        (("expert", "eval", "a", "--names", "a,b,c,d,e,f,g,h,i,j,k"), 2, "give at most 10"),
         (("run", "{text}"), 1, "error: machine: no host function 'ask'"),
         (("run", "{text}", "--set", "open"), 2, "error: --set: no bit 'open'"),
         (("run", "{text}", "--answer", "ask"), 2, "error: --answer: 'ask'; write PORT=BITS"),
