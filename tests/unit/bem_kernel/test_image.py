@@ -17,6 +17,7 @@ from bem_kernel.ledger.merkle import leaf_hash
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import image_root, load_image, save_image, verify_image
 from bem_kernel.memory.image_header import MAGIC, PREFIX_BYTES
+from bem_kernel.memory.integrity import block_hash
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
 
@@ -281,6 +282,23 @@ def test_a_header_has_one_form(saved: tuple[Memory, Path, str]) -> None:
         with pytest.raises(ImageError, match="the header does not hold together"):
             load_image(saved[1])
         assert not verify_image(saved[1]).ok
+
+
+def test_a_unit_that_writes_meanwhile_cannot_spoil_the_file(
+    saved: tuple[Memory, Path, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory, path, _ = saved
+
+    def disturbed(block: np.ndarray) -> bytes:
+        digest = block_hash(block)
+        memory.theta[0] += 1
+        memory.planes[0, 0] += np.uint64(1)
+        return digest
+
+    monkeypatch.setattr("bem_kernel.memory.image.block_hash", disturbed)
+    root = save_image(memory, path)
+    monkeypatch.undo()
+    assert verify_image(path, root).ok
 
 
 def test_a_full_disk_leaves_what_was_there(
