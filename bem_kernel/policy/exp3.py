@@ -67,11 +67,14 @@ class Exp3:
         self._estimator = estimator
         self._totals_q16 = np.zeros(n, dtype=np.int64)
         self._weights_q30 = np.empty(n, dtype=np.int64)
-        self._arm = -1
+        self._arm, self._drawn_gamma_q30 = -1, 0
 
     @property
     def eta_q32(self) -> int:
-        """Learning rate, Q32 octaves per unit of loss; gamma is half of it, in nats."""
+        """Learning rate, Q32 octaves per unit of loss; gamma is half of it, in nats.
+
+        A new one counts from the next `pick`, for all past losses.
+        """
         return self._eta_q32
 
     @eta_q32.setter
@@ -98,6 +101,7 @@ class Exp3:
         """
         drawn = check_ticket(ticket, "exp3.pick")
         eta = np.int64(self._eta_q32)
+        self._drawn_gamma_q30 = self._gamma_q30
         self._arm = int(draw_arm(self._totals_q16, eta, self._weights_q30, drawn))
         return self._arm
 
@@ -119,7 +123,7 @@ class Exp3:
         charge = np.int64(loss_q16)
         if self._estimator == "ix":
             probability = arm_probability_q30(self._weights_q30, np.int64(self._arm))
-            charge = ix_loss_q16(charge, probability, np.int64(self._gamma_q30))
+            charge = ix_loss_q16(charge, probability, np.int64(self._drawn_gamma_q30))
         charges = np.zeros_like(self._totals_q16)
         charges[self._arm] = charge
         add_losses(self._totals_q16, charges)

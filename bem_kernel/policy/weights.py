@@ -142,18 +142,7 @@ class Hedge:
         Raises:
             ShapeError: another shape, dtype or range.
         """
-        losses = np.asarray(losses_q16)
-        if losses.shape != self._totals_q16.shape or losses.dtype != np.int64:
-            raise ShapeError(
-                f"losses are {losses.dtype} of shape {losses.shape}",
-                where="weights.update",
-                fix=f"give {self._totals_q16.shape} int64",
-            )
-        if losses.max() > MAX_LOSS_Q16 or losses.min() < -MAX_LOSS_Q16:
-            raise ShapeError(
-                "a loss is out of range", where="weights.update", fix="keep within 2**36"
-            )
-        add_losses(self._totals_q16, np.ascontiguousarray(losses))
+        add_losses(self._totals_q16, self._checked(losses_q16))
 
     def weights_q30(self) -> NDArray[np.int64]:
         """(n,) int64 weights, at least 1, relative to the best expert, whose weight is 2**30."""
@@ -169,9 +158,16 @@ class Hedge:
         return int(self._totals_q16.argmin())
 
     def expected_loss(self, losses_q16: NDArray[np.int64]) -> Fraction:
-        """What a draw from the current weights loses on average, in units of loss, exactly."""
-        weights = self.weights_q30().tolist()
-        charged = sum(w * x for w, x in zip(weights, losses_q16.tolist(), strict=True))
+        """What a draw from the current weights loses on average, in units of loss, exactly.
+
+        Args:
+            losses_q16: as for `update`.
+
+        Raises:
+            ShapeError: another shape, dtype or range.
+        """
+        losses, weights = self._checked(losses_q16).tolist(), self.weights_q30().tolist()
+        charged = sum(weight * loss for weight, loss in zip(weights, losses, strict=True))
         return Fraction(charged, sum(weights) << 16)
 
     def pick(self, candidates: NDArray[np.int64], ticket: int) -> int:
@@ -203,3 +199,17 @@ class Hedge:
         weights = np.empty_like(totals)
         total = weigh_totals(totals - totals.min(), np.int64(self._eta_q32), weights)
         return int(candidates[draw(weights, len(candidates), total, drawn)])
+
+    def _checked(self, losses_q16: NDArray[np.int64]) -> NDArray[np.int64]:
+        losses = np.asarray(losses_q16)
+        if losses.shape != self._totals_q16.shape or losses.dtype != np.int64:
+            raise ShapeError(
+                f"losses are {losses.dtype} of shape {losses.shape}",
+                where="weights.losses",
+                fix=f"give {self._totals_q16.shape} int64",
+            )
+        if losses.max() > MAX_LOSS_Q16 or losses.min() < -MAX_LOSS_Q16:
+            raise ShapeError(
+                "a loss is out of range", where="weights.losses", fix="keep within 2**36"
+            )
+        return np.array(losses, order="C")  # contiguous and writable, as kernels want it

@@ -54,6 +54,27 @@ def test_ix_is_neus_bound_with_a_third_event_and_little_more(n: int, rounds: int
     assert found >= 2 * (2 * n * rounds * log) ** 0.5
 
 
+def test_the_formula_for_ix_at_falling_rates() -> None:
+    """The last line of the derivation, term by term, in floating point."""
+    n, delta = 3, 0.1
+    rates = [(1 << 33) // t for t in range(1, 41)]
+    eta = np.log(2) * np.array(rates) / 2.0**32
+    g = ix_gamma_q30(rates[-1]) / 2.0**30
+    c = eta.sum() + len(rates) * 2.0**-28
+    d = 9.2e-7 + n * 2.0**-29
+    r = (g + 2.0**-30) / g
+    terms = [
+        np.log(n) / eta[-1],
+        np.log(3 * n / delta) / (2 * g),
+        n * c,
+        (r + 1) * np.log(3 / delta),
+        4 * d * len(rates),
+        (len(rates) + c) / 2.0**16,
+    ]
+    found = float(ix_bound(n, rates, Fraction(1, 10)))
+    assert found == pytest.approx(sum(terms), rel=1e-12)
+
+
 def test_rates_are_the_published_ones() -> None:
     ln2 = np.log(2)
     n, t = 12, 5000

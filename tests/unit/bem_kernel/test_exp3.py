@@ -115,6 +115,12 @@ def test_a_charge_uses_the_probability_of_the_draw() -> None:
         charge = ix_loss_q16(ONE_Q16, probabilities[1], ix_gamma_q30(1 << 32))
         assert bandit.totals_q16[1] == before[1] + charge
     assert bandit.probabilities_q30().tolist() != [1 << 29, 1 << 29]
+    bandit = Exp3(2, 1 << 32)
+    arm = bandit.pick(0)
+    bandit.eta_q32 = 1 << 20  # too late for this draw
+    bandit.update(ONE_Q16)
+    charge = ix_loss_q16(ONE_Q16, 1 << 29, ix_gamma_q30(1 << 32))
+    assert bandit.totals_q16[arm] == charge
 
 
 def test_refusals() -> None:

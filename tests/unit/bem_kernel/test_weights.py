@@ -63,6 +63,9 @@ def test_a_weight_never_vanishes_and_nothing_overflows() -> None:
     assert hedge.weights_q16().tolist() == [65536, 0]
     assert hedge.duals_q16.tolist() == [0, 20 * (1 << 36) * ((1 << 22) - 1) >> 16]
     assert hedge.pick(np.array([0, 1]), (1 << 64) - 1) == 1
+    near = Hedge(4)
+    near.update(q16(0, 30, 33, 63))
+    assert near.weights_q30().tolist() == [1 << 30, 1, 1, 1]
 
 
 def test_totals_saturate_far_behind_the_leader() -> None:
@@ -109,6 +112,17 @@ def test_the_expected_loss_is_exact() -> None:
     hedge.update(q16(0, 1))
     assert hedge.expected_loss(q16(0, 1)) == Fraction(1, 3)
     assert hedge.expected_loss(q16(1, 1)) == 1
+    assert hedge.duals_q16.tolist() == [0, ONE_Q16]
+    with pytest.raises(ShapeError, match=r"losses are int64 of shape \(1,\)"):
+        hedge.expected_loss(q16(1))
+
+
+def test_losses_may_be_a_view_that_kernels_cannot_take() -> None:
+    column = np.array([[0, 5], [1, 6]], dtype=np.int64)[:, 0]
+    column.setflags(write=False)
+    hedge = Hedge(2)
+    hedge.update(column)
+    assert hedge.totals_q16.tolist() == [0, 1]
 
 
 def test_refusals() -> None:
