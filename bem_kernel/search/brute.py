@@ -2,7 +2,9 @@
 
 A vector comparison finds, 64 codes at a time, those that could still enter the list of the best;
 only these are looked at one by one. The list starts with a limit on the distance that a uniform
-table passes with near certainty; a table that does not is scanned again without a limit.
+table passes with near certainty; a table that does not is scanned again without a limit. Where
+many are wanted, keeping them in order would cost their number squared: then the distances are
+counted first, and each slot goes straight to its place.
 
 Distances are counted on Gray codes, so tables hold `gray(identifier)`. Of equal distances the
 lower slot is the nearer one. A slot that is not live is never found.
@@ -39,6 +41,9 @@ SLOT_BITS = 32
 """A key is distance << SLOT_BITS | slot, so that keys are in the order of the result."""
 
 _SLOT_MASK = (1 << SLOT_BITS) - 1
+MANY = 256
+"""Wanted neighbours from which distances are counted rather than the best kept in order."""
+
 _FINE = 1 << 14
 """Slots from which on little is near enough, so that larger pieces are passed over at once."""
 
@@ -146,6 +151,39 @@ def scan_codes(
 
 
 @kernel("int64(uint32[::1], uint8[::1], int64, uint32, int64, int64[::1], int64[::1])")
+def count_codes(codes: Any, live: Any, n: Any, gray: Any, k: Any, keys: Any, places: Any) -> Any:
+    """The keys of the k nearest by counting sort; seven arguments, being a kernel over arrays.
+
+    Args:
+        codes: (at least n,) uint32 Gray codes.
+        live: (at least n,) uint8, 0 for slots that hold nothing.
+        n: slots to look at.
+        gray: the query's Gray code.
+        k: keys wanted, `MANY` or more.
+        keys: (at least k,) int64, receives the keys in ascending order.
+        places: (at least k,) int64, scratch: the next place of each distance.
+
+    Returns:
+        Keys found.
+    """
+    places[:NO_LIMIT] = 0
+    for slot in range(n):
+        if live[slot] != 0:
+            places[popcount32(codes[slot] ^ gray)] += 1
+    count = np.int64(0)
+    for distance in range(NO_LIMIT):
+        size = places[distance]
+        places[distance] = count
+        count += size
+    for slot in range(n):
+        distance = popcount32(codes[slot] ^ gray)
+        if live[slot] != 0 and places[distance] < k:
+            keys[places[distance]] = distance << SLOT_BITS | slot
+            places[distance] += 1
+    return min(count, k)
+
+
+@kernel("int64(uint32[::1], uint8[::1], int64, uint32, int64, int64[::1], int64[::1])")
 def nearest_brute(
     codes: Any, live: Any, n: Any, query: Any, k: Any, slots: Any, distances: Any
 ) -> Any:
@@ -168,10 +206,13 @@ def nearest_brute(
     if k <= 0:
         return 0
     gray = gray_code(query)
-    limit = first_limit(n, k)
-    count = scan_codes(codes, live, 0, n, gray, k, slots, 0, limit)
-    if count < k and limit < NO_LIMIT:
-        count = scan_codes(codes, live, 0, n, gray, k, slots, 0, NO_LIMIT)
+    if k >= MANY:
+        count = count_codes(codes, live, n, gray, k, slots, distances)
+    else:
+        limit = first_limit(n, k)
+        count = scan_codes(codes, live, 0, n, gray, k, slots, 0, limit)
+        if count < k and limit < NO_LIMIT:
+            count = scan_codes(codes, live, 0, n, gray, k, slots, 0, NO_LIMIT)
     split_keys(slots, distances, count)
     return count
 
@@ -213,7 +254,9 @@ def nearest_brute_batch(
         counts: (queries,) int64, receives how many were found.
     """
     counts[:] = 0
-    if k <= 0:
+    if k <= 0 or k >= MANY:  # counting looks at every code twice: nothing to share
+        for q in range(len(queries)):
+            counts[q] = nearest_brute(codes, live, n, queries[q], k, slots[q], distances[q])
         return
     limit = first_limit(n, k)
     for start in range(0, n, _TILE):
@@ -226,3 +269,11 @@ def nearest_brute_batch(
             gray = gray_code(queries[q])
             counts[q] = scan_codes(codes, live, 0, n, gray, k, slots[q], 0, NO_LIMIT)
         split_keys(slots[q], distances[q], counts[q])
+
+
+@kernel("int64(uint8[::1], int64)")
+def live_span(live: Any, n: Any) -> Any:
+    """The last live slot below n, plus one."""
+    while n > 0 and live[n - 1] == 0:
+        n -= 1
+    return n

@@ -88,11 +88,16 @@ def _prefetch(typing: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), generate
 
 
-def _popcount32(typing: Any, word: Any) -> Any:
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.zext(builder.ctpop(arguments[0]), ir.IntType(64))
+def _popcount(kind: Any) -> Any:
+    """The intrinsic that counts the ones of one word, as int64."""
 
-    return types.int64(types.uint32), generate
+    def count(typing: Any, word: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return builder.zext(builder.ctpop(arguments[0]), ir.IntType(64))
+
+        return types.int64(kind), generate
+
+    return intrinsic(count)
 
 
 def _lowest_bit(typing: Any, mask: Any) -> Any:
@@ -141,8 +146,11 @@ closer_halves: Any = _comparison(types.uint16, LINE)
 prefetch: Any = intrinsic(_prefetch)
 """prefetch(array, index): begin to load array[index] into the cache; any index is harmless."""
 
-popcount32: Any = intrinsic(_popcount32)
+popcount32: Any = _popcount(types.uint32)
 """popcount32(word): number of ones of a uint32, as int64."""
+
+popcount64: Any = _popcount(types.uint64)
+"""popcount64(word): number of ones of a uint64, as int64."""
 
 lowest_bit: Any = intrinsic(_lowest_bit)
 """lowest_bit(mask): position of the lowest one of a uint64 that is not 0, as int64."""

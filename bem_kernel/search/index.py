@@ -2,7 +2,8 @@
 
 Small tables are looked through as a whole, large ones through a multi-index; both are exact and
 give the same answers, so only the time tells them apart. Slots are the caller's: expert numbers,
-rows of an array. Two slots may hold the same identifier.
+rows of an array. Two slots may hold the same identifier. Space and time go with the highest slot,
+so slots should lie close.
 
 Source: BEM core spec 3.3, 6.3.
 """
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from bem_kernel.errors import SearchError, ShapeError
 from bem_kernel.identifiers.gray import gray, gray_inverse
-from bem_kernel.search.brute import BITS, nearest_brute_batch
+from bem_kernel.search.brute import BITS, live_span, nearest_brute_batch
 from bem_kernel.search.buckets import add_entry, drop_entry, fill_buckets, plan_buckets
 from bem_kernel.search.halves import BUCKETS, schedule
 from bem_kernel.search.hamming import GROUP, LINE
@@ -30,6 +31,9 @@ MAX_SLOTS = 1 << 27
 INDEX_FROM = 1 << 17
 """Entries from which a multi-index is kept; it is dropped below half as many. Measured: see
 `benchmarks/machine_search.py`."""
+
+BUDGET = 1
+"""A search in the multi-index may cost what looking through this many tables costs."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class NearestIndex:
     def __contains__(self, slot: int) -> bool:
         return 0 <= slot < self._span and bool(self._live[slot])
 
-    def __getitem__(self, slot: int) -> int:
+    def identifier(self, slot: int) -> int:
         """The identifier in a slot.
 
         Raises:
@@ -131,8 +135,7 @@ class NearestIndex:
                 drop_entry(self._codes[slot], slot, index.heads, index.halves, index.slots)
             self._live[slot] = 0
             self._count -= 1
-            while self._span and not self._live[self._span - 1]:
-                self._span -= 1
+            self._span = int(live_span(self._live, self._span))
             if self._index is not None and 2 * self._count < INDEX_FROM:
                 self._index = None
 
@@ -164,11 +167,11 @@ class NearestIndex:
         _check_table(identifiers)
         if k < 0:
             raise SearchError(f"k is {k}", where="search.query", fix="use 0 or more")
-        queries = np.ascontiguousarray(identifiers)
+        queries = np.require(identifiers, requirements=["C", "W"])
         with self._lock:
             shape = len(queries), min(k, self._count)
             slots, distances = np.empty(shape, np.int64), np.empty(shape, np.int64)
-            if self._index is None:
+            if self._index is None or not shape[1]:
                 self._scan(queries, slots, distances)
             else:
                 missing = self._search(self._index, queries, slots, distances)
@@ -190,7 +193,7 @@ class NearestIndex:
             index.slots,
             *schedule(),
             self._count,
-            self._span,
+            self._span * BUDGET,
             queries,
             slots.shape[1],
             np.empty(SCRATCH, dtype=np.int64),

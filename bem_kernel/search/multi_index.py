@@ -27,6 +27,7 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 from bem_kernel.search.brute import (
+    MANY,
     NO_LIMIT,
     SLOT_BITS,
     first_limit,
@@ -261,10 +262,10 @@ def nearest_indexed(
             did not begin.
     """
     limit = first_limit(n, k)
-    # In a uniform table the k-th best is just below this limit, so this many rings are visited;
-    # half as many again are a matter of chance.
+    # In a uniform table the k-th best is just below this limit, so this many rings are visited,
+    # and by some queries more: twice the cost is allowed for.
     rings = min(limit_for(n, k), RINGS)
-    if 2 * ends[rings - 1] * _VISIT > budget:
+    if k >= MANY or 2 * ends[rings - 1] * _VISIT > budget:
         counts[:] = -1
         return
     for q in range(len(queries)):
