@@ -4,7 +4,7 @@
     .expert login: logged_in = true        # target = expression; target = expression
     .circuit grant reads logged_in bad writes looked_up
       %2 = ANDN %0 %1                      # slots: the reads first, then one per line
-    .out %2
+    .out %2                                # M[12] is a bit of shared memory; see `places`
     .port get_order writes looked_up bad   # a host function and its result bits
     .const TRIES 3                         # a number with a name
     .data table 10 0x20 -3                 # words of DATA with their first values

@@ -8,6 +8,7 @@ Source: BEM core spec 3.1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
@@ -17,12 +18,20 @@ from numpy.typing import NDArray
 
 from bem_kernel.errors import MachineError
 from bem_kernel.experts.check import check_fits
-from bem_kernel.isa.instructions import MAILBOX_WORDS, REGISTERS, SPACES, STACK_DEPTH, Space
+from bem_kernel.isa.instructions import (
+    ADDRESS_BITS,
+    MAILBOX_WORDS,
+    REGISTERS,
+    SPACES,
+    STACK_DEPTH,
+    Instruction,
+    Space,
+)
 from bem_kernel.isa.program import Program
 from bem_kernel.lanes import Word, lane_mask, words_for
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.memory import LINE_WORDS, Memory
-from bem_kernel.memory.segments import Segment
+from bem_kernel.memory.segments import Rights, Segment
 
 # Cells of `Core.control`.
 PC: Final = 0
@@ -126,6 +135,35 @@ def load(program: Program, lanes: int, memory: Memory | None = None) -> Core:
     _region(memory, Segment.SHARED, DATA, len(data))[:] = np.array(data, dtype=np.uint64)
     _region(memory, Segment.SHARED, HOST, mailboxes)[:] = 0
     return Core(program, memory, lanes, lane_mask(lanes, memory.pitch))
+
+
+def signed(value: int) -> int:
+    """The value modulo 2^64 as a number from -2^63 to 2^63 - 1."""
+    return ((value + (1 << 63)) & ((1 << 64) - 1)) - (1 << 63)
+
+
+def effective_address(instruction: Instruction, register: int) -> int:
+    """The whole address of an operand, `register` being the value of ra; negative if it is none."""
+    index = signed(register + instruction.imm)
+    if instruction.space is Space.ANY:
+        return index
+    if not 0 <= index < 1 << ADDRESS_BITS:
+        return -1
+    return int(instruction.space) << ADDRESS_BITS | index
+
+
+def locate(
+    memory: Memory, spans: Sequence[Sequence[int]], address: int, count: int, needed: Rights
+) -> tuple[int, Stop | None]:
+    """Where `count` words from an address lie among the words of memory, or why they do not."""
+    space, index = address >> ADDRESS_BITS, address & ((1 << ADDRESS_BITS) - 1)
+    if not 0 <= space < SPACES or index + count > spans[space][1]:
+        return 0, Stop.BOUNDS
+    place = spans[space][0] + index
+    lines = memory.arrays.rights[place // LINE_WORDS : (place + count - 1) // LINE_WORDS + 1]
+    if any(line & needed != needed for line in lines.tolist()):
+        return 0, Stop.RIGHTS
+    return place, None
 
 
 def _fitting(program: Program, lanes: int, n_words: int) -> MachineConfig:

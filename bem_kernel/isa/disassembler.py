@@ -7,6 +7,7 @@ import json
 from bem_kernel.circuits.circuit import ARITY
 from bem_kernel.experts.expert import Expert
 from bem_kernel.isa.instructions import FORM, Instruction, Operand, Space, called_port
+from bem_kernel.isa.places import place_text, scatter_text
 from bem_kernel.isa.program import Program, data_offsets
 
 _REGISTERS = {Operand.RD: "rd", Operand.RA: "ra", Operand.RB: "rb"}
@@ -19,7 +20,8 @@ def disassemble(program: Program) -> str:
     for expert in program.experts:
         lines += _circuit_lines(expert, program)
     for port in program.ports:
-        lines.append(" ".join((".port", port.name, *_named("writes", port.writes, program))))
+        writes = [program.bit_names[bit] for bit in port.writes]
+        lines.append(" ".join((".port", port.name, *(["writes", *writes] if writes else []))))
     for entry in program.data:
         if any(entry.words):
             lines.append(" ".join((".data", entry.name, *map(str, entry.words))))
@@ -39,14 +41,17 @@ def disassemble(program: Program) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _named(keyword: str, bits: tuple[int, ...], program: Program) -> list[str]:
-    return [keyword, *(program.bit_names[bit] for bit in bits)] if bits else []
-
-
 def _circuit_lines(expert: Expert, program: Program) -> list[str]:
-    circuit = expert.circuit
-    reads, writes = _named("reads", expert.reads, program), _named("writes", expert.writes, program)
-    lines = [" ".join((".circuit", expert.name, *reads, *writes))]
+    circuit, names = expert.circuit, program.bit_names
+    header = [".circuit", expert.name]
+    if expert.condition is not None:
+        keyword = "when" if expert.condition.value else "unless"
+        header += [keyword, names[expert.condition.bit]]
+    reads = [names[bit] for bit in expert.reads] + [place_text(p) for p in expert.gathers]
+    writes = [names[bit] for bit in expert.writes] + [scatter_text(s) for s in expert.scatters]
+    for keyword, words in (("reads", reads), ("writes", writes)):
+        header += [keyword, *words] if words else []
+    lines = [" ".join(header)]
     for i, gate in enumerate(circuit.gates):
         operands = [f"%{slot}" for slot in (gate.a, gate.b)[: ARITY[gate.op]]]
         lines.append(" ".join((f"  %{circuit.n_inputs + i} =", gate.op.name, *operands)))

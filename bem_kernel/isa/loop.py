@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from bem_kernel.compiled import kernel
 from bem_kernel.experts.batch import SCRATCH, TABLE, apply_expert
 from bem_kernel.experts.descriptor import (
+    DESCRIPTOR_COLUMNS,
     FIRST_GATE,
     FIRST_PLACE,
     FIRST_TERM,
@@ -31,14 +32,14 @@ from bem_kernel.isa.core import DEPTH, DETAIL, PC, SPENT, Core, Stop
 from bem_kernel.isa.instructions import (
     ADDRESS_BITS,
     MAILBOX_WORDS,
-    SPACES,
     STACK_DEPTH,
     Opcode,
     Space,
 )
 from bem_kernel.isa.program import Program
 from bem_kernel.lanes import words_for
-from bem_kernel.memory.access import READ, WRITE
+from bem_kernel.memory.access import READ, WRITE, locate, locate_block
+from bem_kernel.memory.faults import FAULT_RIGHTS
 
 # Columns of a decoded instruction.
 OP: Final = 0
@@ -49,6 +50,7 @@ IMM: Final = 4
 SHIFT_OR_COUNT: Final = 5
 SPACE: Final = 6
 BIT: Final = 7
+COLUMNS: Final = 8
 
 _OP = {opcode.name: int(opcode) for opcode in Opcode}
 HALT, JMP, JZ, JNZ = _OP["HALT"], _OP["JMP"], _OP["JZ"], _OP["JNZ"]
@@ -117,18 +119,10 @@ def effective(space, index):  # type: ignore[no-untyped-def]
     return space << ADDRESS_BITS | index
 
 
-@kernel(f"int64({MEMORY}, int64, int64, int64)")
-def place_of(memory, address, count, needed):  # type: ignore[no-untyped-def]
-    """Index of `count` words from an address among the words of memory; or minus the stop."""
-    _, spans, rights = memory
-    space, index = address >> ADDRESS_BITS, address & _INDEX_MASK
-    if space < 0 or space >= SPACES or index + count > spans[space, 1]:
-        return np.int64(-_BOUNDS)
-    place = spans[space, 0] + index
-    for line in range(place >> 3, ((place + count - 1) >> 3) + 1):
-        if np.int64(rights[line]) & needed != needed:
-            return np.int64(-_RIGHTS)
-    return place
+@kernel("int64(int64)")
+def stop_of(fault):  # type: ignore[no-untyped-def]
+    """The stop for a fault of `memory.access`."""
+    return np.int64(_RIGHTS) if fault == FAULT_RIGHTS else np.int64(_BOUNDS)
 
 
 @kernel(f"int64(int32[::1], int64[::1], int64[::1], int64, int64, {MEMORY}, uint64[:, ::1])")
@@ -152,10 +146,11 @@ def move_state(  # type: ignore[no-untyped-def]
     control[DETAIL] = address
     if address >> ADDRESS_BITS == _STATE_SPACE:
         return np.int64(_RIGHTS)
-    place = place_of(memory, address, words * count, np.int64(READ if loads else WRITE))
+    block, spans, rights = memory
+    needed = np.int64(READ if loads else WRITE)
+    place = locate_block(spans, rights, np.uint64(address), words * count, needed)
     if place < 0:
-        return -place
-    block = memory[0]
+        return stop_of(place)
     for b in range(first, first + count):
         for w in range(words):
             rest = lanes - 64 * w
@@ -169,7 +164,7 @@ def move_state(  # type: ignore[no-untyped-def]
 
 
 @kernel(
-    "int64(int32[:, ::1], int64[::1], int64[::1], int64[::1], int64, int64, int64,"
+    "int64(int32[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64,"
     f" {MEMORY}, uint64[:, ::1], int64, uint64[::1], uint64[::1], {TABLE}, {SCRATCH})"
 )
 def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instruction
@@ -194,7 +189,7 @@ def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instr
     the rows of the instruction set.
 
     Args:
-        code: (L, 8) int32, decoded instructions.
+        code: (8 * L,) int32, decoded instructions, one after the other.
         control: (8,) int64, see `core`.
         registers: (32,) int64.
         stack: (STACK_DEPTH,) int64.
@@ -213,13 +208,17 @@ def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instr
         A `Stop`.
     """
     pc, spent, stop = control[PC], np.int64(0), np.int64(_RUNNING)
-    length = np.int64(len(code))
+    length = np.int64(len(code)) >> 3
+    cells, spans, rights = memory
     while spent < fuel and pc < length:
-        row = code[np.uint64(pc)]
-        op = row[OP]
-        imm = np.int64(row[IMM])
-        rd, ra = np.uint64(row[RD]), np.uint64(row[RA])
-        a, b = registers[ra], registers[np.uint64(row[RB])]
+        at = np.uint64(pc) << np.uint64(3)
+        op = code[at]
+        imm = np.int64(code[at + np.uint64(IMM)])
+        rd = np.uint64(code[at + np.uint64(RD)])
+        a, b = (
+            registers[np.uint64(code[at + np.uint64(RA)])],
+            registers[np.uint64(code[at + np.uint64(RB)])],
+        )
         following = pc + 1
         if op == ADD:
             registers[rd] = a + b
@@ -230,9 +229,9 @@ def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instr
         elif op == SUB_I:
             registers[rd] = a - imm
         elif op == MUL:
-            registers[rd] = multiply_shift(a, b, np.int64(row[SHIFT_OR_COUNT]))
+            registers[rd] = multiply_shift(a, b, np.int64(code[at + np.uint64(SHIFT_OR_COUNT)]))
         elif op == MUL_I:
-            registers[rd] = multiply_shift(a, imm, np.int64(row[SHIFT_OR_COUNT]))
+            registers[rd] = multiply_shift(a, imm, np.int64(code[at + np.uint64(SHIFT_OR_COUNT)]))
         elif op == SHL:
             registers[rd] = a << (b & 63)
         elif op == SHL_I:
@@ -274,37 +273,37 @@ def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instr
             if a != 0:
                 following = imm
         elif op == LD:
-            address = effective(np.int64(row[SPACE]), a + imm)
-            place = place_of(memory, address, np.int64(1), np.int64(READ))
+            address = effective(np.int64(code[at + np.uint64(SPACE)]), a + imm)
+            place = locate(spans, rights, np.uint64(address), np.int64(READ))
             if place < 0:
                 control[DETAIL] = address
-                stop = -place
+                stop = stop_of(place)
             else:
-                registers[rd] = np.int64(memory[0][place])
+                registers[rd] = np.int64(cells[np.uint64(place)])
         elif op == ST:
-            address = effective(np.int64(row[SPACE]), a + imm)
-            place = place_of(memory, address, np.int64(1), np.int64(WRITE))
+            address = effective(np.int64(code[at + np.uint64(SPACE)]), a + imm)
+            place = locate(spans, rights, np.uint64(address), np.int64(WRITE))
             index = address & _INDEX_MASK
             if place < 0:
                 control[DETAIL] = address
-                stop = -place
+                stop = stop_of(place)
             elif address >> ADDRESS_BITS == _HOST_SPACE and index % MAILBOX_WORDS == 0:
                 control[DETAIL] = index // MAILBOX_WORDS
                 stop = np.int64(_HOST)
             else:
-                memory[0][place] = np.uint64(registers[rd])
+                cells[np.uint64(place)] = np.uint64(registers[rd])
         elif op == ADR:
-            address = effective(np.int64(row[SPACE]), a + imm)
+            address = effective(np.int64(code[at + np.uint64(SPACE)]), a + imm)
             if address < 0:
                 control[DETAIL] = address
                 stop = np.int64(_BOUNDS)
             else:
                 registers[rd] = address
         elif op == JZ_BIT:
-            if any_lane(planes, np.int64(row[BIT]), active) == 0:
+            if any_lane(planes, np.int64(code[at + np.uint64(BIT)]), active) == 0:
                 following = imm
         elif op == JNZ_BIT:
-            if any_lane(planes, np.int64(row[BIT]), active) != 0:
+            if any_lane(planes, np.int64(code[at + np.uint64(BIT)]), active) != 0:
                 following = imm
         elif op == CALL:
             depth = control[DEPTH]
@@ -328,7 +327,7 @@ def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instr
                 control[DETAIL] = imm
                 stop = np.int64(_EXPERT)
         elif op == TRAP_IF_BIT:
-            if any_lane(planes, np.int64(row[BIT]), active) != 0:
+            if any_lane(planes, np.int64(code[at + np.uint64(BIT)]), active) != 0:
                 control[DETAIL] = 0
                 stop = np.int64(_RAISED)
         elif op == TRAP_IF:
@@ -344,6 +343,7 @@ def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instr
             control[DETAIL] = 0
             stop = np.int64(_LOG)
         elif op in (LOAD_STATE, STORE_STATE):
+            row = code[at : at + np.uint64(COLUMNS)]
             stop = move_state(row, control, registers, lanes, n_bits, memory, planes)
         else:
             control[DETAIL] = 0
@@ -361,12 +361,12 @@ def run_code(  # type: ignore[no-untyped-def]  # noqa: C901 - one case per instr
 
 
 def decode_rows(program: Program) -> NDArray[np.int32]:
-    """(L, 8) int32, the fields of each instruction."""
-    rows = np.zeros((len(program.code), 8), dtype=np.int32)
+    """(8 * L,) int32, the fields of each instruction."""
+    rows = np.zeros((len(program.code), COLUMNS), dtype=np.int32)
     for row, i in zip(rows, program.code, strict=True):
         amount = i.shift if i.opcode in (Opcode.MUL, Opcode.MUL_I) else i.count
         row[:] = (i.opcode, i.rd, i.ra, i.rb, i.imm, amount, i.space, i.bit)
-    return rows
+    return rows.reshape(-1)
 
 
 def pack_experts(program: Program) -> TableArrays:
@@ -383,10 +383,11 @@ def pack_experts(program: Program) -> TableArrays:
             part.descriptor[column] = firsts[column]
             firsts[column] += rows
     return (
-        np.array([p.descriptor for p in parts], dtype=np.int64).reshape(len(parts), -1),
+        _stacked([p.descriptor[None] for p in parts], DESCRIPTOR_COLUMNS, np.int64),
         _stacked([p.gates for p in parts], 3, np.int32),
         _stacked([p.places for p in parts], PLACE_COLUMNS, np.int64),
         _stacked([p.terms for p in parts], TERM_COLUMNS, np.int64),
+        np.zeros(len(parts), dtype=np.uint64),
     )
 
 
@@ -396,10 +397,10 @@ def _stacked(parts: list[NDArray[Any]], columns: int, dtype: type) -> NDArray[An
 
 @dataclass(frozen=True)
 class Loop:
-    """A program made ready for the compiled loop."""
+    """A program made ready for the compiled loop: decoded, its experts packed as `arrays`."""
 
     code: NDArray[np.int32]
-    table: TableArrays
+    arrays: TableArrays
     scratch: Scratch
 
     @staticmethod
@@ -408,9 +409,9 @@ class Loop:
         program = core.program
         circuits = [expert.circuit for expert in program.experts]
         scratch = make_scratch(
-            max((c.n_slots for c in circuits), default=1),
+            max((max(c.n_slots, c.n_inputs + c.n_outputs) for c in circuits), default=1),
             max((e.n_reads + e.n_writes for e in program.experts), default=1),
-            max((len(e.scatters) for e in program.experts), default=1),
+            sum(len(e.scatters) for e in program.experts),
             max_experts=max(1, len(program.experts)),
             words=words_for(core.lanes),
         )
@@ -434,7 +435,7 @@ class Loop:
                 words_for(core.lanes),
                 core.active,
                 memory.shared_bits,
-                self.table,
+                self.arrays,
                 self.scratch.arrays,
             )
         )

@@ -5,19 +5,22 @@ Source: BEM core spec 3.1, 6.5, 10.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.errors import MachineError
+from bem_kernel.errors import KernelError, MachineError
 from bem_kernel.isa import plain
-from bem_kernel.isa.core import DETAIL, HOST, PC, SPENT, Stop, load
-from bem_kernel.isa.instructions import MAILBOX_WORDS, REGISTERS
+from bem_kernel.isa.core import DETAIL, HOST, PC, SPENT, Stop, load, signed
+from bem_kernel.isa.expert_unit import ExpertUnit
+from bem_kernel.isa.instructions import MAILBOX_WORDS, REGISTERS, Instruction, Opcode
 from bem_kernel.isa.program import Program
 from bem_kernel.isa.traps import Trap, trap_of
+from bem_kernel.isa.units import AccessFault, Request, Unit, UnitStatistics
 from bem_kernel.lanes import Planes, broadcast_bits, check_planes, words_for
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
@@ -27,12 +30,12 @@ if TYPE_CHECKING:
 
 Interpreter = Literal["plain", "compiled"]
 
-WARM_STEPS = 20_000
-"""Instructions after which a run goes on in the compiled loop.
+WARM_NS = 250_000_000
+"""Time in the plain interpreter after which a machine goes on in the compiled loop, which takes
+about as long to import; so no run takes much more than twice its best time. (Where no compiled
+loop is on disk yet, the first machine to get this far waits some seconds for it.)"""
 
-By then the plain interpreter has taken a few hundredths of a second, about a tenth of what it
-takes to import the compiled loop; whoever runs longer soon gains.
-"""
+_SLICE_STEPS = 4096
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ class Machine:
         lanes: lanes in use. Padding lanes never change, trap or decide a jump.
         log: called at LOG instructions; None drops their text.
         memory: where it runs; None makes one that just fits.
+        units: co-processors by instruction; see `attach.units_for`. BEM_EXPERT_BATCH applies the
+            program's own experts if it has none.
         interpreter: "plain" or "compiled" forces one; None starts plain and goes on compiled
             once the program turns out to run for long.
 
@@ -117,6 +122,7 @@ class Machine:
         lanes: int = 1,
         log: LogFunction | None = None,
         memory: Memory | None = None,
+        units: Mapping[Opcode, Unit] | None = None,
         interpreter: Interpreter | None = None,
     ) -> None:
         table = host or {}
@@ -139,8 +145,10 @@ class Machine:
             self._planes[:] = state
         self._host = [table[port.name] for port in program.ports]
         self._log = log
+        self._units = dict(units or {})
+        self._statistics: dict[Opcode, UnitStatistics] = {}
         self._interpreter = interpreter
-        self._plain_steps = 0
+        self._plain_ns = 0
         self._loop: Loop | None = None
 
     @property
@@ -162,6 +170,11 @@ class Machine:
     def pc(self) -> int:
         """The next instruction; len(code) after the end."""
         return int(self._core.control[PC])
+
+    @property
+    def statistics(self) -> Mapping[Opcode, UnitStatistics]:
+        """What each co-processor did so far."""
+        return {opcode: replace(entry) for opcode, entry in self._statistics.items()}
 
     @property
     def registers(self) -> tuple[int, ...]:
@@ -198,7 +211,7 @@ class Machine:
             spent += int(self._core.control[SPENT])
             if stop is Stop.END or spent >= fuel:
                 return self._result(spent, None)
-            if stop is Stop.FUEL:  # the plain interpreter's share; go on compiled
+            if stop is Stop.FUEL:  # a slice of the plain interpreter
                 continue
             trap = self._serve(stop)
             spent += 1
@@ -209,18 +222,21 @@ class Machine:
     def _execute(self, fuel: int) -> Stop:
         """Run instructions until one needs serving, the end, or at most `fuel`."""
         fuel = max(0, fuel)
-        share = WARM_STEPS - self._plain_steps
         if self._interpreter == "plain":
             return plain.execute(self._core, fuel)
-        if self._interpreter is None and share > 0:
-            stop = plain.execute(self._core, min(fuel, share))
-            self._plain_steps += int(self._core.control[SPENT])
+        if self._interpreter is None and self._plain_ns < WARM_NS:
+            start = time.perf_counter_ns()
+            stop = plain.execute(self._core, min(fuel, _SLICE_STEPS))
+            self._plain_ns += time.perf_counter_ns() - start
             return stop
+        return self._ready_loop().execute(self._core, fuel)
+
+    def _ready_loop(self) -> Loop:
         if self._loop is None:
             from bem_kernel.isa.loop import Loop
 
             self._loop = Loop.ready(self._core)
-        return self._loop.execute(self._core, fuel)
+        return self._loop
 
     def _serve(self, stop: Stop) -> Trap | None:
         """Do what an interpreter stopped for; a trap if it is one."""
@@ -230,9 +246,31 @@ class Machine:
             if self._log is not None:
                 self._log(self.pc, self.program.code[self.pc].text)
         elif stop is Stop.UNIT:
-            return trap_of(self._core, Stop.NO_UNIT)
+            return self._call_unit(self.program.code[self.pc])
         else:
             return trap_of(self._core, stop)
+        return None
+
+    def _call_unit(self, instruction: Instruction) -> Trap | None:
+        opcode, core = instruction.opcode, self._core
+        if opcode is Opcode.BEM_EXPERT_BATCH and opcode not in self._units:
+            self._units[opcode] = ExpertUnit(self._ready_loop())
+        unit = self._units.get(opcode)
+        if unit is None:
+            return trap_of(core, Stop.NO_UNIT)
+        try:
+            answer = unit.call(Request(core, instruction))
+        except AccessFault as fault:
+            core.control[DETAIL] = signed(fault.address)
+            return trap_of(core, fault.stop)
+        except KernelError as error:
+            return trap_of(core, Stop.REFUSED, str(error))
+        self._statistics.setdefault(opcode, UnitStatistics()).add(answer.work)
+        if answer.work > unit.bound:
+            core.control[DETAIL] = answer.work
+            return trap_of(core, Stop.LATENCY)
+        if instruction.rd:
+            core.registers[instruction.rd] = answer.value
         return None
 
     def _result(self, steps: int, trap: Trap | None) -> RunResult:

@@ -13,27 +13,29 @@ from dataclasses import dataclass
 
 from bem_kernel.errors import ExpertError
 from bem_kernel.experts.expert import transform
-from bem_kernel.isa.core import DEPTH, DETAIL, PC, SPENT, Core, Stop
+from bem_kernel.isa.core import (
+    DEPTH,
+    DETAIL,
+    PC,
+    SPENT,
+    Core,
+    Stop,
+    effective_address,
+    locate,
+    signed,
+)
 from bem_kernel.isa.instructions import (
     ADDRESS_BITS,
     MAILBOX_WORDS,
-    SPACES,
     STACK_DEPTH,
     Instruction,
     Opcode,
     Space,
 )
 from bem_kernel.lanes import Word, lane_mask, words_for
-from bem_kernel.memory.memory import LINE_WORDS
 from bem_kernel.memory.segments import Rights
 
 _MASK = (1 << 64) - 1
-_SIGN = 1 << 63
-
-
-def signed(value: int) -> int:
-    """The value modulo 2^64 as a number from -2^63 to 2^63 - 1."""
-    return ((value + _SIGN) & _MASK) - _SIGN
 
 
 _ALU: dict[Opcode, Callable[[int, int, int], int]] = {
@@ -188,40 +190,25 @@ def _expert(run: _Run, i: Instruction) -> Stop | None:
     return None
 
 
-def effective_address(i: Instruction, registers: list[int]) -> int:
-    """The whole address of an instruction's operand; negative if the index is out of range."""
-    index = signed(registers[i.ra] + i.imm)
-    if i.space is Space.ANY:
-        return index
-    if not 0 <= index < 1 << ADDRESS_BITS:
-        return -1
-    return int(i.space) << ADDRESS_BITS | index
+def _effective(run: _Run, i: Instruction) -> int:
+    return effective_address(i, run.registers[i.ra])
 
 
-def locate(run: _Run, address: int, count: int, needed: Rights) -> tuple[int, Stop | None]:
-    """Where `count` words from an address lie among the words of memory, or why they do not."""
-    space, index = address >> ADDRESS_BITS, address & ((1 << ADDRESS_BITS) - 1)
-    if not 0 <= space < SPACES or index + count > run.spans[space][1]:
-        return 0, run.stop(Stop.BOUNDS, address)
-    place = run.spans[space][0] + index
-    lines = run.core.memory.arrays.rights[
-        place // LINE_WORDS : (place + count - 1) // LINE_WORDS + 1
-    ]
-    if any(line & needed != needed for line in lines.tolist()):
-        return 0, run.stop(Stop.RIGHTS, address)
-    return place, None
+def _locate(run: _Run, address: int, count: int, needed: Rights) -> tuple[int, Stop | None]:
+    place, stop = locate(run.core.memory, run.spans, address, count, needed)
+    return place, None if stop is None else run.stop(stop, address)
 
 
 def _load(run: _Run, i: Instruction) -> Stop | None:
-    place, stop = locate(run, effective_address(i, run.registers), 1, Rights.READ)
+    place, stop = _locate(run, _effective(run, i), 1, Rights.READ)
     if stop is None:
         run.registers[i.rd] = signed(int(run.core.memory.arrays.words[place]))
     return stop
 
 
 def _store(run: _Run, i: Instruction) -> Stop | None:
-    address = effective_address(i, run.registers)
-    place, stop = locate(run, address, 1, Rights.WRITE)
+    address = _effective(run, i)
+    place, stop = _locate(run, address, 1, Rights.WRITE)
     if stop is not None:
         return stop
     index = address & ((1 << ADDRESS_BITS) - 1)
@@ -232,7 +219,7 @@ def _store(run: _Run, i: Instruction) -> Stop | None:
 
 
 def _address(run: _Run, i: Instruction) -> Stop | None:
-    address = effective_address(i, run.registers)
+    address = _effective(run, i)
     if address < 0:
         return run.stop(Stop.BOUNDS, address)
     run.registers[i.rd] = address
@@ -249,10 +236,10 @@ def _move_state(run: _Run, i: Instruction) -> Stop | None:
         return run.stop(Stop.BITS, first)
     words = words_for(lanes)
     needed = Rights.READ if i.opcode is Opcode.BEM_LOAD_STATE else Rights.WRITE
-    address = effective_address(i, run.registers)
+    address = _effective(run, i)
     if address >> ADDRESS_BITS == Space.STATE:  # the two would overlap
         return run.stop(Stop.RIGHTS, address)
-    place, stop = locate(run, address, words * i.count, needed)
+    place, stop = _locate(run, address, words * i.count, needed)
     if stop is not None:
         return stop
     mask = lane_mask(lanes)

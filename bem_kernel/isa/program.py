@@ -24,6 +24,9 @@ from bem_kernel.isa.instructions import FORM, Instruction, Operand, called_port
 MAX_DATA_WORDS = 1 << 20
 """Most words of data in a program, 8 MiB."""
 
+CIRCUIT_KEYWORDS = ("reads", "writes", "when", "unless")
+"""Words of the text of a circuit; no state bit may be called so."""
+
 _BIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(\([A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*\))?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:,=()\[\]-]*(?<![:,])")
 _WORD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -185,6 +188,8 @@ def _check_names(kind: str, names: tuple[str, ...], pattern: re.Pattern[str]) ->
             )
         if _REGISTER.fullmatch(name) and kind in ("bit", "data"):
             raise ProgramError(f"{name!r} is a register", where=where, fix="choose another name")
+        if name in CIRCUIT_KEYWORDS and kind == "bit":
+            raise ProgramError(f"{name!r} is a keyword", where=where, fix="choose another name")
         if name in seen:
             raise ProgramError(f"{name!r} appears twice", where=where, fix="give each once")
         seen.add(name)

@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bb_core.canonical import fingerprint
 from bem_kernel.circuits.record import CircuitModel, circuit_record
 from bem_kernel.errors import KernelError, ProgramError
-from bem_kernel.experts.expert import Expert
+from bem_kernel.experts.expert import Condition, Expert
+from bem_kernel.experts.place import Field as FieldOfM
+from bem_kernel.experts.place import Place, Scatter, Space
 from bem_kernel.isa.encoding import decode
 from bem_kernel.isa.program import Data, HostPort, Node, Program, check_text
 
@@ -30,11 +32,24 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+_Integer = Annotated[int, Field(ge=-(1 << 48), le=1 << 48, strict=True)]
+
+
+class _Place(_Record):
+    space: Annotated[int, Field(ge=0, le=1, strict=True)]
+    base: _Integer
+    terms: list[tuple[_Integer, _Integer, _Integer]]
+    enable: _Number | None = None
+
+
 class _Expert(_Record):
     name: str
     reads: list[_Number]
     circuit: CircuitModel
     writes: list[_Number]
+    gathers: list[_Place] = []
+    scatters: list[_Place] = []
+    condition: tuple[_Number, Annotated[bool, Field(strict=True)]] | None = None
 
 
 class _Port(_Record):
@@ -70,20 +85,36 @@ class _Program(_Record):
     debug: _Debug | None = None
 
 
+def expert_record(expert: Expert) -> dict[str, Any]:
+    """The expert as JSON values; what few experts have is there only if they have it."""
+    record: dict[str, Any] = {
+        "name": expert.name,
+        "reads": list(expert.reads),
+        "circuit": circuit_record(expert.circuit),
+        "writes": list(expert.writes),
+    }
+    if expert.gathers:
+        record["gathers"] = [_place_record(place) for place in expert.gathers]
+    if expert.scatters:
+        record["scatters"] = [
+            _place_record(scatter.place) | {"enable": scatter.enable} for scatter in expert.scatters
+        ]
+    if expert.condition is not None:
+        record["condition"] = [expert.condition.bit, expert.condition.value]
+    return record
+
+
+def _place_record(place: Place) -> dict[str, Any]:
+    terms = [[field.offset, field.width, stride] for field, stride in place.terms]
+    return {"space": int(place.space), "base": place.base, "terms": terms}
+
+
 def program_record(program: Program, debug: bool = True) -> dict[str, Any]:
     """The program as JSON values; `debug` adds the lines of its source."""
     record: dict[str, Any] = {
         "format": FORMAT,
         "bits": list(program.bit_names),
-        "experts": [
-            {
-                "name": expert.name,
-                "reads": list(expert.reads),
-                "circuit": circuit_record(expert.circuit),
-                "writes": list(expert.writes),
-            }
-            for expert in program.experts
-        ],
+        "experts": [expert_record(expert) for expert in program.experts],
         "ports": [{"name": p.name, "writes": list(p.writes)} for p in program.ports],
         "data": [{"name": d.name, "words": [f"{w:016x}" for w in d.words]} for d in program.data],
         "nodes": [{"name": n.name, "start": n.start, "end": n.end} for n in program.nodes],
@@ -149,7 +180,24 @@ def _program(read: _Program) -> Program:
 
 
 def _expert(read: _Expert) -> Expert:
-    return Expert(read.name, tuple(read.reads), read.circuit.circuit(), tuple(read.writes))
+    if any(place.enable is not None for place in read.gathers):
+        raise ProgramError(
+            "what is read has no enabling output", where=f"expert {read.name}", fix="drop enable"
+        )
+    return Expert(
+        read.name,
+        tuple(read.reads),
+        read.circuit.circuit(),
+        tuple(read.writes),
+        tuple(_place(place) for place in read.gathers),
+        tuple(Scatter(_place(place), place.enable) for place in read.scatters),
+        Condition(*read.condition) if read.condition else None,
+    )
+
+
+def _place(read: _Place) -> Place:
+    terms = tuple((FieldOfM(offset, width), stride) for offset, width, stride in read.terms)
+    return Place(Space(read.space), read.base, terms)
 
 
 def program_fingerprint(program: Program) -> str:

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from bb_core.errors import BBError
 from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
 from bem_kernel.errors import KernelError
-from bem_kernel.experts.expert import Expert, expert_from_expressions
-from bem_kernel.isa.program import MAX_DATA_WORDS, Data, HostPort, Node
+from bem_kernel.experts.expert import Condition, Expert, expert_from_expressions
+from bem_kernel.experts.place import Scatter
+from bem_kernel.isa.places import is_place, parse_scatter
+from bem_kernel.isa.program import CIRCUIT_KEYWORDS, MAX_DATA_WORDS, Data, HostPort, Node
 from bem_kernel.isa.text import Token, declare, error, look_up, number, shown
 
 _SLOT = re.compile(r"%(0|[1-9][0-9]{0,8})")
@@ -55,8 +57,8 @@ def read_section(draft: Draft, tokens: list[Token], line: str) -> None:
         case ".out":
             _read_circuit(draft, tokens)
         case ".port":
-            name, lists = _name_and_lists(draft, tokens, ("writes",))
-            declare(draft.ports, name, HostPort(name.text, lists["writes"]))
+            name, lists = _name_and_lists(tokens, ("writes",))
+            declare(draft.ports, name, HostPort(name.text, _bits(draft, lists["writes"])))
         case ".const":
             name, value = _named_numbers(tokens, 1)
             declare(draft.constants, name, value[0])
@@ -99,13 +101,13 @@ def _read_expert(draft: Draft, tokens: list[Token], line: str) -> None:
 
 
 def _name_and_lists(
-    draft: Draft, tokens: list[Token], keywords: tuple[str, ...]
-) -> tuple[Token, dict[str, tuple[int, ...]]]:
-    """`NAME keyword bit bit … keyword bit …` after a directive; every list may be empty."""
+    tokens: list[Token], keywords: tuple[str, ...]
+) -> tuple[Token, dict[str, list[Token]]]:
+    """`NAME keyword word word … keyword word …` after a directive; every list may be empty."""
     if len(tokens) < 2:
         raise error(tokens[0], "no name", f"write {tokens[0].text} NAME")
-    lists: dict[str, list[int]] = {keyword: [] for keyword in keywords}
-    current: list[int] | None = None
+    lists: dict[str, list[Token]] = {keyword: [] for keyword in keywords}
+    current: list[Token] | None = None
     for token in tokens[2:]:
         if token.text in lists:
             current = lists[token.text]
@@ -113,8 +115,38 @@ def _name_and_lists(
             fix = f"write {' or '.join(keywords)}"
             raise error(token, f"unexpected {shown(token.text)}", fix)
         else:
-            current.append(look_up(draft.bits, token, "bit"))
-    return tokens[1], {keyword: tuple(bits) for keyword, bits in lists.items()}
+            current.append(token)
+    return tokens[1], lists
+
+
+def _bits(draft: Draft, tokens: list[Token]) -> tuple[int, ...]:
+    return tuple(look_up(draft.bits, token, "bit") for token in tokens)
+
+
+def _bits_and_places(
+    draft: Draft, tokens: list[Token]
+) -> tuple[tuple[int, ...], tuple[Scatter, ...]]:
+    """State bits by name, then places."""
+    named = [token for token in tokens if not is_place(token.text)]
+    placed = [token for token in tokens if is_place(token.text)]
+    if tokens != named + placed:
+        raise error(placed[0], "a place before a state bit", "write the names first")
+    places = []
+    for token in placed:
+        try:
+            places.append(parse_scatter(token.text))
+        except KernelError as fault:
+            raise error(token, fault.what, fault.fix) from fault
+    return _bits(draft, named), tuple(places)
+
+
+def _condition(draft: Draft, lists: dict[str, list[Token]]) -> Condition | None:
+    given = [(token, key == "when") for key in ("when", "unless") for token in lists[key]]
+    if not given:
+        return None
+    if len(given) > 1:
+        raise error(given[1][0], "a second condition", "write when BIT or unless BIT once")
+    return Condition(look_up(draft.bits, given[0][0], "bit"), given[0][1])
 
 
 def _read_circuit(draft: Draft, out: list[Token]) -> None:
@@ -123,12 +155,19 @@ def _read_circuit(draft: Draft, out: list[Token]) -> None:
         raise error(out[0], ".out without .circuit", "open one with .circuit NAME")
     header, *lines = draft.circuit
     draft.circuit = []
-    name, lists = _name_and_lists(draft, header, ("reads", "writes"))
-    reads, writes = lists["reads"], lists["writes"]
-    gates = [_gate(tokens, len(reads) + i) for i, tokens in enumerate(lines)]
+    name, lists = _name_and_lists(header, CIRCUIT_KEYWORDS)
+    reads, gathers = _bits_and_places(draft, lists["reads"])
+    writes, scatters = _bits_and_places(draft, lists["writes"])
+    condition = _condition(draft, lists)
+    for token, place in zip(lists["reads"][len(reads) :], gathers, strict=True):
+        if place.enable is not None:
+            raise error(token, "what is read has no enabling output", "drop the ?")
+    n_inputs = len(reads) + len(gathers)
+    gates = [_gate(tokens, n_inputs + i) for i, tokens in enumerate(lines)]
     try:
-        circuit = Circuit(len(reads), tuple(gates), tuple(_slot(t) for t in out[1:]))
-        expert = Expert(name.text, reads, circuit, writes)
+        circuit = Circuit(n_inputs, tuple(gates), tuple(_slot(t) for t in out[1:]))
+        places = tuple(gather.place for gather in gathers)
+        expert = Expert(name.text, reads, circuit, writes, places, scatters, condition)
     except KernelError as fault:
         raise error(name, f"{fault.where}: {fault.what}", fault.fix) from fault
     declare(draft.experts, name, expert)

@@ -90,4 +90,5 @@ _TEXTS: dict[Stop, Callable[[Core, int], str]] = {
     Stop.NO_UNIT: lambda core, _: (
         f"no co-processor for {core.program.code[int(core.control[PC])].opcode.name} is attached"
     ),
+    Stop.LATENCY: lambda _, work: f"the co-processor took {work} units of work, more than it may",
 }

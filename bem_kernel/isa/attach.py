@@ -1,0 +1,45 @@
+"""The co-processors of a machine, made of what it has.
+
+Source: BEM core spec 3.
+"""
+
+from __future__ import annotations
+
+from bem_kernel.experts.table import ExpertTable
+from bem_kernel.isa.expert_unit import ExpertUnit, StatisticsUnit
+from bem_kernel.isa.instructions import Opcode
+from bem_kernel.isa.log_unit import LogUnit
+from bem_kernel.isa.program import Program
+from bem_kernel.isa.record import program_fingerprint
+from bem_kernel.isa.search_unit import SearchUnit
+from bem_kernel.isa.units import Unit
+from bem_kernel.ledger.chain import Ledger
+from bem_kernel.search.index import NearestIndex
+
+
+def units_for(
+    program: Program,
+    *,
+    table: ExpertTable | None = None,
+    index: NearestIndex | None = None,
+    ledger: Ledger | None = None,
+) -> dict[Opcode, Unit]:
+    """Units for `Machine(…, units=…)`.
+
+    Args:
+        program: what will run; log entries name its fingerprint.
+        table: experts for BEM_EXPERT_BATCH and BEM_UPDATE_STATS, and for BEM_ANN_QUERY too if
+            there is no index. It must lie in the memory that the machine runs in.
+        index: what BEM_ANN_QUERY searches.
+        ledger: where BEM_LOG_APPEND appends.
+    """
+    units: dict[Opcode, Unit] = {}
+    if table is not None:
+        units[Opcode.BEM_EXPERT_BATCH] = ExpertUnit(table)
+        units[Opcode.BEM_UPDATE_STATS] = StatisticsUnit(table)
+        units[Opcode.BEM_ANN_QUERY] = SearchUnit(table)
+    if index is not None:
+        units[Opcode.BEM_ANN_QUERY] = SearchUnit(index)
+    if ledger is not None:
+        units[Opcode.BEM_LOG_APPEND] = LogUnit(ledger, program_fingerprint(program))
+    return units
