@@ -23,9 +23,11 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 HASH_BYTES = 32
 
 
-def leaf_hash(data: bytes) -> bytes:
+def leaf_hash(data: bytes | bytearray | memoryview) -> bytes:
     """The hash of a leaf, 32 bytes."""
-    return hashlib.sha256(b"\x00" + data).digest()
+    digest = hashlib.sha256(b"\x00")
+    digest.update(data)
+    return digest.digest()
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.errors import SegmentError
-from bem_kernel.identifiers.secded import INTACT
 from bem_kernel.ledger.merkle import MerkleTree, leaf_hash
 from bem_kernel.memory.ecc import check_bytes, correct
 from bem_kernel.memory.memory import Memory
@@ -47,7 +46,7 @@ def blocks(words: NDArray[np.uint64]) -> Iterator[NDArray[np.uint64]]:
 
 def block_hash(block: NDArray[np.uint64]) -> bytes:
     """The leaf hash of a block: over its words, little-endian."""
-    return leaf_hash(block.astype("<u8", copy=False).tobytes())
+    return leaf_hash(np.ascontiguousarray(block, dtype="<u8").data)
 
 
 def mend(
@@ -133,22 +132,24 @@ class SegmentGuard:
         damaged: list[int] = []
         for index, block in enumerate(blocks(words)):
             first = index * BLOCK_WORDS
-            checks = self._checks[first : first + len(block)]
-            digest = self._tree.leaf(index)
-            if block_hash(block) == digest:
-                self._mend_checks(block, checks)
+            if block_hash(block) == self._tree.leaf(index):
                 continue
-            wrong = mend(block, checks, digest)
+            checks = self._checks[first : first + len(block)]
+            wrong = mend(block, checks, self._tree.leaf(index))
             if wrong is None:
                 damaged.append(index)
             else:
                 corrected += (wrong + first).tolist()
+        self._mend_checks(words, damaged)
         return Scrub(tuple(corrected), tuple(damaged))
 
-    def _mend_checks(self, block: NDArray[np.uint64], checks: NDArray[np.uint8]) -> None:
-        """A block that its hash shows to be right tells what its check bytes must be."""
-        if (correct(block, checks).flipped != INTACT).any():
-            checks[:] = check_bytes(block)
+    def _mend_checks(self, words: NDArray[np.uint64], damaged: list[int]) -> None:
+        """Blocks that their hashes show to be right tell what their check bytes must be."""
+        right = check_bytes(words)
+        for index in damaged:
+            span = slice(index * BLOCK_WORDS, (index + 1) * BLOCK_WORDS)
+            right[span] = self._checks[span]
+        self._checks[:] = right
 
     def _used(self) -> NDArray[np.uint64]:
         return self._memory.words(self.segment)[: self._memory.used_words(self.segment)]
