@@ -94,7 +94,7 @@ def _host() -> tuple[str, str]:
 
 def _module(circuit: Circuit, shapes: tuple[Shape, ...] | None) -> tuple[Any, Any]:
     """The parsed module and a machine to compile it with."""
-    name, features = _host()
+    _host()  # initialises LLVM
     try:
         source = llvm_source(circuit, host_shapes() if shapes is None else shapes)
         module = llvm.parse_assembly(source)
@@ -102,8 +102,14 @@ def _module(circuit: Circuit, shapes: tuple[Shape, ...] | None) -> tuple[Any, An
         raise EngineError(
             f"LLVM refuses the code: {error}", where="llvm.compile_circuit", fix="report this"
         ) from error
+    return module, host_machine()
+
+
+def host_machine() -> Any:
+    """A new code generator for this processor."""
+    name, features = _host()
     target = llvm.Target.from_default_triple()
-    return module, target.create_target_machine(cpu=name, features=features, opt=2, jit=True)
+    return target.create_target_machine(cpu=name, features=features, opt=2, jit=True)
 
 
 @lru_cache(maxsize=_KEPT)

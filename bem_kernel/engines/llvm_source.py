@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
-from bem_kernel.engines.schedule import depth_first, operands
+from bem_kernel.engines.schedule import operands, spread
 
 SYMBOL = "circuit"
 """Name of the function in the module."""
 
 _MOST_EARLY_INPUTS = 64  # beyond this, inputs loaded early would only be spilled
+_WINDOW, _DISTANCE = 64, 16  # measured at 256 gates and 32 inputs: 5% quicker than depth first
 _OPCODES = {Op.AND: "and", Op.OR: "or", Op.XOR: "xor"}
 
 
@@ -66,13 +67,15 @@ def llvm_source(circuit: Circuit, shapes: tuple[Shape, ...]) -> str:
         shapes: one loop each, over what the loops before have left. The last has one word, or is
             masked.
     """
+    # Vectors that do not fit the registers go to the stack; across cache lines that costs double.
+    aligned = f'alignstack({8 * shapes[0].words}) "stackrealign" ' if shapes[0].masked else ""
     lines = [
         f"define void @{SYMBOL}(ptr noalias readonly %in, ptr noalias %out, "
-        "i64 %in_pitch, i64 %out_pitch, i64 %words) nounwind {"
+        f"i64 %in_pitch, i64 %out_pitch, i64 %words) nounwind {aligned}{{"
     ]
     start, label = "0", "entry"
     lines.append(f"{label}:")
-    order = depth_first(circuit)
+    order = spread(circuit, _WINDOW, _DISTANCE)
     for i, shape in enumerate(shapes):
         lines.extend(_loop(circuit, order, shape, f"l{i}_", (start, label)))
         start, label = f"%l{i}_end", f"l{i}_done"
