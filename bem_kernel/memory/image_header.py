@@ -31,7 +31,7 @@ FORMAT = 1
 PREFIX_BYTES = len(MAGIC) + 8
 MAX_HEADER_BYTES = 1 << 24
 
-_INTEGER_TYPES = frozenset(("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
+_INTEGER_TYPES = frozenset(("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8"))
 _REGION_KEYS = {"segment", "name", "dtype", "shape", "first_word", "protected"}
 
 

@@ -62,7 +62,7 @@ class Region:
     Attributes:
         segment: where it lies.
         name: unique in its segment.
-        dtype: integers or bool, in numpy's short form without byte order, such as "u8".
+        dtype: integers, in numpy's short form without byte order, such as "u8".
         shape: of the view.
         first_word: index of its first word in the segment, a multiple of 8.
         protected: programs may only read it.
@@ -148,7 +148,7 @@ class Memory:
         Args:
             segment: where.
             name: unique in the segment; up to 64 letters, digits, dots, dashes, underscores.
-            dtype: bool or an integer type.
+            dtype: an integer type. Not bool: any bits may be stored, and a bool is 0 or 1.
             shape: of the array; sizes of 0 are allowed.
             protected: programs may only read it, whatever the segment allows.
 
@@ -343,7 +343,7 @@ def _integer_type(dtype: DTypeLike, where: str) -> str:
         kind = np.dtype(dtype)
     except TypeError as error:
         raise SegmentError(f"{dtype!r} is no type", where=where, fix="use np.uint64") from error
-    if kind.kind not in "biu" or kind.fields is not None or not kind.isnative:
+    if kind.kind not in "iu" or kind.fields is not None or not kind.isnative:
         raise SegmentError(
             f"{kind} holds no integers of this machine", where=where, fix="use np.int64 or the like"
         )
