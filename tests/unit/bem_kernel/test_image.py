@@ -43,12 +43,12 @@ def filled_memory() -> Memory:
     memory.allocate(Segment.EXPERT, "gates", np.int32, (1100, 2))[:] = rng.integers(
         0, 99, (1100, 2)
     )
-    memory.allocate(Segment.CODE, "flags", np.bool_, (5,), protected=True)[::2] = True
+    memory.allocate(Segment.CODE, "flags", np.uint8, (5,), protected=True)[::2] = 1
     memory.allocate(Segment.TEACH, "none", np.uint8, (0, 7))
     for segment in Segment:
         words = memory.words(segment)[: memory.used_words(segment)]
         words[:] = np.where(words == 0, rng.integers(0, 1 << 62, len(words)), words)
-    memory.region(Segment.CODE, "flags")[:] = [True, False, True, False, True]
+    memory.region(Segment.CODE, "flags")[:] = [1, 0, 1, 0, 1]
     return memory
 
 
@@ -79,7 +79,7 @@ def test_everything_comes_back(saved: tuple[Memory, Path, str]) -> None:
         used = memory.used_words(segment)
         assert (again.words(segment)[:used] == memory.words(segment)[:used]).all()
         assert not again.words(segment)[used:].any()
-    assert again.region(Segment.CODE, "flags").tolist() == [True, False, True, False, True]
+    assert again.region(Segment.CODE, "flags").tolist() == [1, 0, 1, 0, 1]
     assert (again.arrays.rights == memory.arrays.rights).all()
     assert image_root(again) == image_root(memory) == root
     assert again.planes.shape == (16, 2)
@@ -243,6 +243,7 @@ HOSTILE: list[tuple[Callable[[dict], object], str]] = [
     (lambda r: r["segments"][0].update(root=5), "a segment has no root"),
     (lambda r: r["regions"][3].update(dtype="O"), "a region holds 'O'"),
     (lambda r: r["regions"][3].update(dtype="f4"), "a region holds 'f4'"),
+    (lambda r: r["regions"][3].update(dtype="b1"), "a region holds 'b1'"),
     (lambda r: r["regions"][3].update(shape=[-8]), "expected a number of 0 or more, got -8"),
     (lambda r: r["regions"][3].update(shape=7), "expected a list"),
     (lambda r: r["regions"][3].update(segment="HEAP"), "there is no segment 'HEAP'"),

@@ -109,7 +109,7 @@ def test_damage_is_named_and_repaired(
 
 def test_a_folder_keeps_order_and_protection(tmp_path: Path) -> None:
     memory = Memory(MachineConfig(**CONFIG))
-    memory.allocate(Segment.SHARED, "z", np.bool_, (3,), protected=True)[:] = [True, False, True]
+    memory.allocate(Segment.SHARED, "z", np.uint8, (3,), protected=True)[:] = [1, 0, 255]
     memory.allocate(Segment.SHARED, "a", np.int8, ())[...] = -7
     memory.allocate(Segment.TEACH, "none", np.int64, (0, 2))
     memory.planes[5] = 9

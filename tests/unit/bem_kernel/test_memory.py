@@ -63,14 +63,14 @@ def test_segments_are_disjoint_and_have_their_sizes(memory: Memory) -> None:
 def test_regions_are_aligned_zeroed_disjoint_views(memory: Memory) -> None:
     memory.words(Segment.EXPERT)[:] = 7
     first = memory.allocate(Segment.EXPERT, "a", np.int32, (3, 5))
-    second = memory.allocate(Segment.EXPERT, "b", np.bool_, ())
+    second = memory.allocate(Segment.EXPERT, "b", np.uint8, ())
     assert not first.any() and not second.any()
     assert (first.dtype, first.shape, second.shape) == (np.int32, (3, 5), ())
     assert first.ctypes.data % 64 == second.ctypes.data % 64 == 0
     assert memory.arrays.words.ctypes.data % 64 == 0
     assert first.flags.c_contiguous
     first[:] = -1
-    second[...] = True
+    second[...] = 1
     assert (first == -1).all() and second
     assert memory.region(Segment.EXPERT, "a").base is not None
     memory.region(Segment.EXPERT, "a")[2, 4] = 11
@@ -93,6 +93,7 @@ def test_a_region_of_nothing_takes_no_room(memory: Memory) -> None:
         ("full", np.uint64, (17,), "needs 24 words, 16 are free; use a machine config"),
         ("full", np.uint8, (1 << 60,), "shape .*; use smaller sizes"),
         ("odd", np.float32, (2,), "float32 holds no integers of this machine"),
+        ("odd", np.bool_, (2,), "bool holds no integers"),
         ("odd", "O", (2,), "object holds no integers"),
         ("odd", ">u8", (2,), ">u8 holds no integers of this machine"),
         ("odd", "u8,u8", (2,), "holds no integers"),
