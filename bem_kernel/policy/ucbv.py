@@ -42,9 +42,9 @@ def ucbv_index_q16(
     """
     mean_q31 = (total_q16 << np.int64(15)) // pulls
     variance_q32 = squares_q32 // pulls + _ONE - (mean_q31 * mean_q31 >> np.int64(30))
-    square_q48 = (variance_q32 * explore_q16 << _ONE) // pulls + _ONE
-    root_q24 = np.int64(isqrt(np.uint64(square_q48))) + _ONE
-    deviation_q16 = (root_q24 >> np.int64(8)) + _ONE
+    square_q48 = (variance_q32 * explore_q16 << _ONE) // pulls
+    # Floors of floors are floors of the exact value, so one more unit at the end is above it.
+    deviation_q16 = (np.int64(isqrt(np.uint64(square_q48))) >> np.int64(8)) + _ONE
     mean_q16 = total_q16 // pulls + _ONE
     index: np.int64 = mean_q16 + deviation_q16 + np.int64(3) * explore_q16 // pulls + _ONE
     return index

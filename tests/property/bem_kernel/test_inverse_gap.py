@@ -5,7 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 import numpy as np
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bem_kernel.policy.exp2 import ONE_Q30
@@ -23,6 +23,7 @@ GAMMAS = st.one_of(st.integers(0, MAX_GAMMA_Q16), st.integers(0, 1000 << 16))
 
 
 @given(SCORES, GAMMAS)
+@example([0, MAX_GAP_Q16], MAX_GAMMA_Q16)
 def test_probabilities_are_those_of_the_formula(values: list[int], gamma: int) -> None:
     n = len(values)
     probabilities = np.zeros(n, dtype=np.int64)

@@ -109,6 +109,13 @@ def test_hostile_bits_never_break_the_range() -> None:
     for t in range(200):
         assert 1 <= mixer.predict(inputs) <= ONE_Q30 - 1
         mixer.update(int(t % 3 == 0))
+    mixer = Mixer(2, 1 << 22, ONE_Q16)
+    for bit in (0, 1):
+        for _ in range(200):
+            mixer.predict(inputs[:: 1 if bit else -1])
+            mixer.update(bit)
+        largest = int(sinh_weight_q16(16 << 32, ONE_Q16))
+        assert mixer.weights_q16.tolist() == [[largest, -largest]]
     thetas = np.full(2048, 16 << 32)
     most = np.full(2048, 1 << 20)
     assert mix_q30(thetas, most, ONE_Q16) > ONE_Q30 * 0.999  # the widest sum fits 64 bits

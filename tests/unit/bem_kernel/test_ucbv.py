@@ -40,6 +40,16 @@ def test_an_index_is_the_formula_rounded_up(values: list[int], copies: int, othe
     assert -1e-3 <= found - true <= slack
 
 
+@pytest.mark.parametrize("rewards", [(0, 0, 1), (0, 1), (1, 1, 0, 1, 1, 1, 1)])
+def test_variances_below_a_unit_are_not_lost(rewards: tuple[int, ...]) -> None:
+    """Under so much exploration even 2**-34 of variance is several units of the index."""
+    n, explore = len(rewards), 1 << 26
+    found = ucbv_index_q16(n, sum(rewards), sum(r * r for r in rewards), explore)
+    values = np.array(rewards) / ONE_Q16
+    true = values.mean() + (2 * values.var() * 1024 / n) ** 0.5 + 3 * 1024 / n
+    assert found >= true * ONE_Q16
+
+
 @pytest.mark.parametrize("reward", [0, ONE_Q16 // 2, ONE_Q16])
 def test_the_index_at_the_largest_number_of_pulls(reward: int) -> None:
     explore = explore_q16(2**62, ZETA_Q16)
