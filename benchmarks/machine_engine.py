@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy as np
-    import torch
     from numpy.typing import NDArray
 
     from bem_kernel.circuits.circuit import Circuit
     from bem_kernel.lanes import Planes
+
+Peer = tuple["Callable[[], object]", "Callable[[], NDArray[np.uint64]]"]
+"""A peer's call that is timed, and its results as planes."""
 
 N_INPUTS, N_GATES, N_OUTPUTS = 32, 256, 9
 LANES = 262_144
@@ -83,13 +85,14 @@ def _interpreted(circuit: Circuit, planes: Planes, results: Planes) -> Callable[
 def _against(
     context: Context,
     ours: Callable[[Circuit, Planes, Planes], Callable[[], object]],
-    peer: Callable[[Circuit, Planes], Callable[[], NDArray[np.uint64]]],
+    peer: Callable[[Circuit, Planes], Peer],
 ) -> Measured:
     """Compare results once, then time both; gate-lanes per second."""
     circuit, planes, results = _problem(context)
-    run, run_peer = ours(circuit, planes, results), peer(circuit, planes)
+    run, (run_peer, peer_results) = ours(circuit, planes, results), peer(circuit, planes)
     run()
-    assert (results == run_peer()).all(), "ours and the peer compute different functions"
+    run_peer()
+    assert (results == peer_results()).all(), "ours and the peer compute different functions"
     work = N_GATES * (WORDS + PAD_WORDS) * 64
     return time_pair(run, run_peer, repetitions=_REPETITIONS, work=work)
 
@@ -152,12 +155,12 @@ def engine_interpreted_numpy(context: Context) -> Measured:
 
 @row(
     "machine.engine_interpreted_torch",
-    peer_name="torch, one call per gate",
+    peer_name="torch bool, one call per gate",
     unit="gate-lanes/s",
     target=50.0,
 )
 def engine_interpreted_torch(context: Context) -> Measured:
-    """The interpreter against preallocated torch tensors."""
+    """The interpreter against preallocated Boolean torch tensors."""
     return _against(context, _interpreted, _torch_per_gate)
 
 
@@ -249,7 +252,7 @@ def _compile_c(circuit: Circuit) -> Any:
         return ctypes.CDLL(str(library))
 
 
-def _generated_c(circuit: Circuit, planes: Planes) -> Callable[[], NDArray[np.uint64]]:
+def _generated_c(circuit: Circuit, planes: Planes) -> Peer:
     """The same lanes in difflogic's own layout: the words of one lane group side by side."""
     import numpy as np
 
@@ -258,14 +261,13 @@ def _generated_c(circuit: Circuit, planes: Planes) -> Callable[[], NDArray[np.ui
     inputs = np.ascontiguousarray(planes.T)
     outputs = np.zeros((len(inputs), circuit.n_outputs), dtype=np.uint64)
 
-    def run() -> NDArray[np.uint64]:
+    def run() -> None:
         function(inputs.ctypes.data, outputs.ctypes.data, len(inputs))
-        return outputs.T
 
-    return run
+    return run, lambda: outputs.T
 
 
-def _numpy_per_gate(circuit: Circuit, planes: Planes) -> Callable[[], NDArray[np.uint64]]:
+def _numpy_per_gate(circuit: Circuit, planes: Planes) -> Peer:
     """One ufunc call per gate, bound once, over rows in blocks that fit the second-level cache."""
     import numpy as np
 
@@ -295,33 +297,36 @@ def _numpy_per_gate(circuit: Circuit, planes: Planes) -> Callable[[], NDArray[np
     starts = range(0, words, block_words)
     bound = [bind(min(block_words, words - start)) for start in starts]
 
-    def run() -> NDArray[np.uint64]:
+    def run() -> None:
         for start, calls in zip(starts, bound, strict=True):
             block = slice(start, min(start + block_words, words))
             slots[: circuit.n_inputs, : block.stop - start] = planes[:, block]
             for ufunc, operands in calls:
                 ufunc(*operands)
             results[:, block] = slots[list(circuit.outputs), : block.stop - start]
-        return results
 
-    return run
+    return run, lambda: results
 
 
-def _torch_per_gate(circuit: Circuit, planes: Planes) -> Callable[[], NDArray[np.uint64]]:
-    """The circuit as a loop of torch calls over preallocated int64 rows, on one thread."""
+def _torch_per_gate(circuit: Circuit, planes: Planes) -> Peer:
+    """One torch call per gate over preallocated Boolean tensors, on one thread.
+
+    That is how torch represents Boolean lanes, a byte each. Packed by hand into int64, as our
+    planes are, torch would be about as quick as numpy.
+    """
     import numpy as np
     import torch
 
     from bem_kernel.circuits.circuit import Op
+    from bem_kernel.lanes import pack_bits, unpack_bits
 
     torch.set_num_threads(1)
-    inputs = torch.from_numpy(planes.view(np.int64))
-    slots = torch.zeros((circuit.n_slots, planes.shape[1]), dtype=torch.int64)
-    rows: list[torch.Tensor] = list(slots)
-    outputs = torch.tensor(circuit.outputs)
+    lanes = 64 * planes.shape[1]
+    inputs = torch.from_numpy(np.ascontiguousarray(unpack_bits(planes, lanes).T))
+    rows = [*inputs, *torch.zeros((len(circuit.gates), lanes), dtype=torch.bool)]
+    scratch = torch.zeros(lanes, dtype=torch.bool)
 
-    def run() -> NDArray[np.uint64]:
-        slots[: circuit.n_inputs] = inputs
+    def run() -> None:
         for i, gate in enumerate(circuit.gates):
             a, b, out = rows[gate.a], rows[gate.b], rows[circuit.n_inputs + i]
             match gate.op:
@@ -332,11 +337,9 @@ def _torch_per_gate(circuit: Circuit, planes: Planes) -> Callable[[], NDArray[np
                 case Op.XOR:
                     torch.bitwise_xor(a, b, out=out)
                 case _:
-                    torch.bitwise_and(a, torch.bitwise_not(b), out=out)
-        found: NDArray[np.uint64] = slots[outputs].numpy().view(np.uint64)
-        return found
+                    torch.bitwise_and(a, torch.bitwise_not(b, out=scratch), out=out)
 
-    return run
+    return run, lambda: pack_bits(np.stack([rows[s].numpy() for s in circuit.outputs], axis=1))
 
 
 def _register_loop(rounds: int = 20_000, registers: int = 24) -> tuple[Callable[[], object], int]:
