@@ -18,96 +18,101 @@ class CircuitBuilder:
     def __init__(self, n_inputs: int) -> None:
         self.n_inputs = n_inputs
         self._gates: list[Gate] = []
-        self._slot_of: dict[Gate, int] = {}
+        self._slot_of: dict[tuple[Op, int, int], int] = {}
+        self._constants: dict[int, bool] = {}  # the value of each slot that is a constant
+        self._complements: dict[int, int] = {}  # the operand of each slot that is a NOT
 
-    def _gate_at(self, slot: int) -> Gate | None:
-        if not 0 <= slot < self.n_inputs + len(self._gates):
-            raise CircuitError(f"slot {slot} is not written yet", where="builder", fix="build it")
-        return self._gates[slot - self.n_inputs] if slot >= self.n_inputs else None
+    def _check(self, *slots: int) -> None:
+        n_slots = self.n_inputs + len(self._gates)
+        for slot in slots:
+            if not 0 <= slot < n_slots:
+                raise CircuitError(
+                    f"slot {slot} is not written yet", where="builder", fix="build it"
+                )
 
     def _emit(self, op: Op, a: int = 0, b: int = 0) -> int:
-        gate = Gate(op, a, b)
-        slot = self._slot_of.get(gate)
+        key = (op, a, b)
+        slot = self._slot_of.get(key)
         if slot is None:
             slot = self.n_inputs + len(self._gates)
-            self._gates.append(gate)
-            self._slot_of[gate] = slot
+            self._gates.append(Gate(op, a, b))
+            self._slot_of[key] = slot
         return slot
 
-    def _constant(self, slot: int) -> bool | None:
-        gate = self._gate_at(slot)
-        if gate is None or gate.op not in (Op.CONST0, Op.CONST1):
-            return None
-        return gate.op is Op.CONST1
-
-    def _complement(self, a: int, b: int) -> bool:
-        return self._is_not(a, b) or self._is_not(b, a)
-
-    def _is_not(self, a: int, b: int) -> bool:
-        return self._gate_at(a) == Gate(Op.NOT, b)
+    def _are_complements(self, a: int, b: int) -> bool:
+        return self._complements.get(a) == b or self._complements.get(b) == a
 
     def const(self, value: bool) -> int:
         """The constant 0 or 1."""
-        return self._emit(Op.CONST1 if value else Op.CONST0)
+        slot = self._emit(Op.CONST1 if value else Op.CONST0)
+        self._constants[slot] = bool(value)
+        return slot
 
     def not_(self, a: int) -> int:
         """Complement of a."""
-        value = self._constant(a)
+        self._check(a)
+        value = self._constants.get(a)
         if value is not None:
             return self.const(not value)
-        gate = self._gate_at(a)
-        if gate is not None and gate.op is Op.NOT:
-            return gate.a
-        return self._emit(Op.NOT, a)
+        operand = self._complements.get(a)
+        if operand is not None:
+            return operand
+        slot = self._emit(Op.NOT, a)
+        self._complements[slot] = a
+        return slot
 
     def and_(self, a: int, b: int) -> int:
         """Conjunction a & b; an operand that is a NOT becomes one ANDN gate."""
-        if self._constant(a) is not None:
+        self._check(a, b)
+        if a in self._constants:
             a, b = b, a
-        value = self._constant(b)
+        value = self._constants.get(b)
         if value is not None:
             return a if value else self.const(False)
         if a == b:
             return a
-        if self._complement(a, b):
+        if self._are_complements(a, b):
             return self.const(False)
         for x, y in ((a, b), (b, a)):
-            gate = self._gate_at(y)
-            if gate is not None and gate.op is Op.NOT:
-                return self._emit(Op.ANDN, x, gate.a)
+            operand = self._complements.get(y)
+            if operand is not None:
+                return self._emit(Op.ANDN, x, operand)
         return self._emit(Op.AND, min(a, b), max(a, b))
 
     def or_(self, a: int, b: int) -> int:
         """Disjunction a | b."""
-        if self._constant(a) is not None:
+        self._check(a, b)
+        if a in self._constants:
             a, b = b, a
-        value = self._constant(b)
+        value = self._constants.get(b)
         if value is not None:
             return self.const(True) if value else a
         if a == b:
             return a
-        if self._complement(a, b):
+        if self._are_complements(a, b):
             return self.const(True)
         return self._emit(Op.OR, min(a, b), max(a, b))
 
     def xor(self, a: int, b: int) -> int:
         """Sum modulo two, a ^ b."""
-        if self._constant(a) is not None:
+        self._check(a, b)
+        if a in self._constants:
             a, b = b, a
-        value = self._constant(b)
+        value = self._constants.get(b)
         if value is not None:
             return self.not_(a) if value else a
         if a == b:
             return self.const(False)
-        if self._complement(a, b):
+        if self._are_complements(a, b):
             return self.const(True)
         return self._emit(Op.XOR, min(a, b), max(a, b))
 
     def mux(self, select: int, low: int, high: int) -> int:
         """`high` where `select` is 1, else `low`."""
-        if low == high:
-            return low
-        high_constant, low_constant = self._constant(high), self._constant(low)
+        self._check(select, low, high)
+        if low == high or select in self._constants:
+            return high if self._constants.get(select, True) else low
+        high_constant, low_constant = self._constants.get(high), self._constants.get(low)
         if low_constant is not None and high_constant is not None:
             return select if high_constant else self.not_(select)
         if low_constant is not None:

@@ -114,20 +114,26 @@ def expression(terms: Sequence[int], names: Sequence[str]) -> str:
 def circuit_from_anf(anf: Anf) -> Circuit:
     """The circuit that XORs the products, sharing common products; n inputs and m outputs."""
     builder = CircuitBuilder(anf.n_inputs)
+    slot_of = {0: builder.const(True)}
     outputs = []
     for coefficients in unpack_bits(anf.words, 1 << anf.n_inputs).T:
         total = builder.const(False)
         for product in np.flatnonzero(coefficients).tolist():
-            total = builder.xor(total, _product(builder, product))
+            total = builder.xor(total, _product(builder, product, slot_of))
         outputs.append(total)
     return builder.build(outputs)
 
 
-def _product(builder: CircuitBuilder, product: int) -> int:
+def _product(builder: CircuitBuilder, product: int, slot_of: dict[int, int]) -> int:
     """AND of the inputs in the set, lowest first, so that products share their beginnings."""
-    slot = builder.const(True)
-    for i in _inputs(product):
-        slot = builder.and_(slot, i)
+    made, missing = product, []
+    while made not in slot_of:
+        missing.append(made.bit_length() - 1)
+        made ^= 1 << missing[-1]
+    slot = slot_of[made]
+    for i in reversed(missing):
+        made |= 1 << i
+        slot_of[made] = slot = builder.and_(slot, i)
     return slot
 
 

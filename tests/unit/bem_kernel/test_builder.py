@@ -52,6 +52,14 @@ def test_mux_is_right_for_every_kind_of_operand(low: str, high: str) -> None:
         assert value == (bits[high] if row & 1 else bits[low])
 
 
+def test_mux_of_a_constant_is_no_gate() -> None:
+    b = CircuitBuilder(2)
+    zero, one = b.const(False), b.const(True)
+    assert (b.mux(zero, 0, 1), b.mux(one, 0, 1), b.mux(0, 1, 1)) == (0, 1, 1)
+    with pytest.raises(CircuitError, match="slot 9 is not written yet"):
+        b.mux(zero, 0, 9)
+
+
 def test_dead_gates_are_pruned_and_the_function_stays() -> None:
     gates = (Gate(Op.NOT, 0), Gate(Op.OR, 0, 1), Gate(Op.AND, 2, 1))
     pruned = prune(Circuit(2, gates, (4,)))
