@@ -135,3 +135,8 @@ def kernel(signature: str, *, reports: bool = False, inline: bool = False) -> Ca
         return dispatcher
 
     return compile_later
+
+
+def load(function: Any) -> None:
+    """Compile a kernel, or load its code from disk, before its first call is timed."""
+    function.compile(function.declared)

@@ -190,8 +190,10 @@ class Heat:
             self._promoting.release()
 
     def _interpret(self) -> None:
-        from bem_kernel.engines.interpreter import pack_program, runner
+        from bem_kernel.compiled import load
+        from bem_kernel.engines.interpreter import interpret, pack_program, runner
 
+        load(interpret)  # once a process; its price is not this circuit's
         self.program = pack_program(self.circuit)
         self.run = runner(self.program, self.circuit.n_outputs)
         with self._lock:
@@ -200,8 +202,11 @@ class Heat:
             self.stage = Stage.INTERPRETED
 
     def _compile(self) -> None:
+        from bem_kernel.compiled import load
         from bem_kernel.engines.llvm import compile_circuit, runner
+        from bem_kernel.engines.native import call_planes
 
+        load(call_planes)
         began_ns = time.perf_counter_ns()
         code = compile_circuit(self.circuit)
         took_ns = time.perf_counter_ns() - began_ns
