@@ -1,11 +1,11 @@
-"""`bem asm`, `bem disasm` and `bem run`: programs."""
+"""`bem asm`, `bem disasm`, `bem run` and `bem trace`: programs."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from bb_core.errors import UsageError
 if TYPE_CHECKING:
     from bem_kernel.isa.machine import Machine
     from bem_kernel.isa.program import Program
+    from bem_kernel.isa.trace import Step
     from bem_kernel.lanes import Planes
 
 FileArgument = Annotated[Path, typer.Argument(help="The file to read.")]
@@ -22,7 +23,7 @@ FileArgument = Annotated[Path, typer.Argument(help="The file to read.")]
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this file to `app`."""
-    for command in (asm, disasm, run):
+    for command in (asm, disasm, run, trace):
         app.command()(command)
 
 
@@ -109,6 +110,64 @@ def run(
         typer.echo("; ".join([line, *shown]))
     if not result.halted:
         raise typer.Exit(1)
+
+
+def trace(
+    file: FileArgument,
+    fuel: Annotated[int, typer.Option("--fuel", min=0, help="Most instructions.")] = 1000,
+    set_bits: SetOption = None,
+    registers: RegisterOption = None,
+    answers: AnswerOption = None,
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Write the state over time as a picture, .svg.")
+    ] = None,
+    changes: Annotated[
+        bool, typer.Option("--changes", help="Show only steps that change a state bit.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Run a program step by step: a line for each instruction, or a picture.
+
+    Exits with 1 at a trap or when the fuel runs out.
+
+    Example: bem trace door.bem --set closed --answer knock=1 --out door.svg
+    """
+    from bem_kernel.isa import trace as tracing
+
+    if picture is not None and picture.suffix != ".svg":
+        raise UsageError(f"{picture.name!r}", where="--out", fix="write a file that ends in .svg")
+    program = _load_program(file)
+    machine = _machine(program, set_bits or [], registers or [], answers or [])
+    start = machine.state
+    steps = list(tracing.trace(machine, fuel))
+    shown = [step for step in steps if not changes or step.set_bits or step.cleared_bits]
+    if picture is not None:
+        from bb_core.files import write_atomic
+
+        write_atomic(picture, tracing.draw_trace(program, start, shown, 1).encode())
+        typer.echo(str(picture))
+    elif json_output:
+        for step in shown:
+            typer.echo(json.dumps(_step_record(step)))
+    else:
+        width = max((len(step.text) for step in shown), default=0)
+        for step in shown:
+            place = f"{step.line or '':>5} {step.pc:>5}"
+            typer.echo(f"{place}  {step.text:<{width}}  {step.changes}".rstrip())
+    if machine.pc < len(program.code):
+        raise typer.Exit(1)
+
+
+def _step_record(step: Step) -> dict[str, Any]:
+    return {
+        "line": step.line,
+        "pc": step.pc,
+        "instruction": step.text,
+        "set": step.set_bits,
+        "cleared": step.cleared_bits,
+        "registers": {f"r{number}": value for number, value in step.registers.items()},
+        "trap": step.result.trap.text if step.result.trap else None,
+    }
 
 
 def _machine(

@@ -31,8 +31,7 @@ from __future__ import annotations
 
 import re
 
-from bem_kernel.errors import AssembleError, KernelError
-from bem_kernel.isa.instructions import FORMS, Form, Instruction, Operand, host
+from bem_kernel.isa.instructions import FORMS, Form, Instruction, Operand, called_port, host
 from bem_kernel.isa.operands import Names, could_be, read_operand, split_operands
 from bem_kernel.isa.program import Program
 from bem_kernel.isa.sections import Draft, close_node, read_section
@@ -60,7 +59,7 @@ def assemble(text: str, source: str = "assemble") -> Program:
         source: where it comes from, for messages.
 
     Raises:
-        AssembleError: whatever is wrong, with line and column; for malformed names, with the name.
+        AssembleError: whatever is wrong, with line and column.
     """
     draft = Draft()
     for tokens, line in token_lines(text, source):
@@ -70,19 +69,15 @@ def assemble(text: str, source: str = "assemble") -> Program:
     close_node(draft)
     names = Names(draft)
     code = tuple(_instruction(tokens, names) for tokens in draft.code)
-    try:
-        return Program(
-            tuple(draft.bits),
-            tuple(draft.experts.values()),
-            tuple(draft.ports.values()),
-            code,
-            tuple(draft.data.values()),
-            tuple(draft.nodes.values()),
-            source,
-        )
-    except KernelError as fault:
-        place = f"{source}: {fault.where}"
-        raise AssembleError(fault.what, where=place, fix=fault.fix) from fault
+    return Program(
+        tuple(draft.bits),
+        tuple(draft.experts.values()),
+        tuple(draft.ports.values()),
+        code,
+        tuple(draft.data.values()),
+        tuple(draft.nodes.values()),
+        source,
+    )
 
 
 def _read_line(draft: Draft, tokens: list[Token], line: str) -> None:
@@ -116,7 +111,11 @@ def _instruction(tokens: list[Token], names: Names) -> Instruction:
     fields = {}
     for kind, token in zip(kinds, operands, strict=True):
         fields.update(read_operand(kind, token, names))
-    return Instruction(form.opcode, **fields, line=mnemonic.line)
+    instruction = Instruction(form.opcode, **fields, line=mnemonic.line)
+    port = called_port(instruction)
+    if port is not None and port >= len(names.ports):
+        raise error(mnemonic, f"port {port} does not exist", "declare it with .port NAME")
+    return instruction
 
 
 def _choose(

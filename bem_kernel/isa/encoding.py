@@ -81,7 +81,8 @@ def check_instruction(instruction: Instruction, where: str) -> None:
 
 def encode(instruction: Instruction, texts: Mapping[str, int]) -> int:
     """The word of a checked instruction; `texts` numbers the texts of its program."""
-    return _word(instruction, texts[instruction.text] if instruction.text else 0)
+    has_text = "text" in _USED[instruction.opcode]
+    return _word(instruction, texts[instruction.text] if has_text else 0)
 
 
 def _word(i: Instruction, text: int) -> int:

@@ -30,6 +30,13 @@ CIRCUIT_KEYWORDS = ("reads", "writes", "when", "unless")
 _BIT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*(\([A-Za-z0-9_.]+(,[A-Za-z0-9_.]+)*\))?")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.:,=()\[\]-]*(?<![:,])")
 _WORD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PATTERNS = {
+    "bit": _BIT_NAME,
+    "expert": _NAME,
+    "port": _NAME,
+    "data": _WORD_NAME,
+    "node": _NAME,
+}
 _REGISTER = re.compile(r"[rR][0-9]+")
 
 
@@ -101,11 +108,11 @@ class Program:
     source: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
-        _check_names("bit", self.bit_names, _BIT_NAME)
-        _check_names("expert", tuple(e.name for e in self.experts), _NAME)
-        _check_names("port", tuple(p.name for p in self.ports), _NAME)
-        _check_names("data", tuple(d.name for d in self.data), _WORD_NAME)
-        _check_names("node", tuple(n.name for n in self.nodes), _NAME)
+        _check_names("bit", self.bit_names)
+        _check_names("expert", tuple(e.name for e in self.experts))
+        _check_names("port", tuple(p.name for p in self.ports))
+        _check_names("data", tuple(d.name for d in self.data))
+        _check_names("node", tuple(n.name for n in self.nodes))
         for entry in self.experts:
             if entry.n_bits > self.n_bits:
                 raise _missing(f"expert {entry.name}", "state bit", entry.n_bits - 1, self.n_bits)
@@ -176,20 +183,25 @@ def data_offsets(program: Program) -> Mapping[str, int]:
     return offsets
 
 
-def _check_names(kind: str, names: tuple[str, ...], pattern: re.Pattern[str]) -> None:
+def name_fault(kind: str, name: str) -> tuple[str, str] | None:
+    """Why a bit, expert, port, data or node may not be called so, and the fix; None if it may."""
+    if not _PATTERNS[kind].fullmatch(name):
+        shown = name if len(name) <= 60 else f"{name[:57]}..."
+        return f"{shown!r} is no name", "start with a letter or _; see the attributes of Program"
+    if kind in ("bit", "data") and _REGISTER.fullmatch(name):
+        return f"{name!r} is a register", "choose another name"
+    if kind == "bit" and name in CIRCUIT_KEYWORDS:
+        return f"{name!r} is a keyword", "choose another name"
+    return None
+
+
+def _check_names(kind: str, names: tuple[str, ...]) -> None:
     where = f"program: {kind} names"
     seen: set[str] = set()
     for name in names:
-        if not pattern.fullmatch(name):
-            raise ProgramError(
-                f"{name!r} is no name",
-                where=where,
-                fix="start with a letter or _; see the attributes of Program",
-            )
-        if _REGISTER.fullmatch(name) and kind in ("bit", "data"):
-            raise ProgramError(f"{name!r} is a register", where=where, fix="choose another name")
-        if name in CIRCUIT_KEYWORDS and kind == "bit":
-            raise ProgramError(f"{name!r} is a keyword", where=where, fix="choose another name")
+        fault = name_fault(kind, name)
+        if fault is not None:
+            raise ProgramError(fault[0], where=where, fix=fault[1])
         if name in seen:
             raise ProgramError(f"{name!r} appears twice", where=where, fix="give each once")
         seen.add(name)

@@ -49,7 +49,7 @@ def read_section(draft: Draft, tokens: list[Token], line: str) -> None:
     match tokens[0].text:
         case ".bits":
             for token in tokens[1:]:
-                declare(draft.bits, token, len(draft.bits))
+                declare(draft.bits, token, len(draft.bits), "bit")
         case ".expert":
             _read_expert(draft, tokens, line)
         case ".circuit":
@@ -58,7 +58,10 @@ def read_section(draft: Draft, tokens: list[Token], line: str) -> None:
             _read_circuit(draft, tokens)
         case ".port":
             name, lists = _name_and_lists(tokens, ("writes",))
-            declare(draft.ports, name, HostPort(name.text, _bits(draft, lists["writes"])))
+            writes = _bits(draft, lists["writes"])
+            if len(set(writes)) != len(writes):
+                raise error(name, "a bit is written twice", "write each bit once")
+            declare(draft.ports, name, HostPort(name.text, writes), "port")
         case ".const":
             name, value = _named_numbers(tokens, 1)
             declare(draft.constants, name, value[0])
@@ -97,7 +100,7 @@ def _read_expert(draft: Draft, tokens: list[Token], line: str) -> None:
         expert = expert_from_expressions(name.text, assignments, draft.bits)
     except BBError as fault:
         raise error(name, f"{fault.where}: {fault.what}", fault.fix) from fault
-    declare(draft.experts, name, expert)
+    declare(draft.experts, name, expert, "expert")
 
 
 def _name_and_lists(
@@ -170,7 +173,7 @@ def _read_circuit(draft: Draft, out: list[Token]) -> None:
         expert = Expert(name.text, reads, circuit, writes, places, scatters, condition)
     except KernelError as fault:
         raise error(name, f"{fault.where}: {fault.what}", fault.fix) from fault
-    declare(draft.experts, name, expert)
+    declare(draft.experts, name, expert, "expert")
 
 
 def _slot(token: Token) -> int:
@@ -215,7 +218,7 @@ def _signed(token: Token) -> int:
 
 
 def _declare_data(draft: Draft, name: Token, words: tuple[int, ...]) -> None:
-    declare(draft.data, name, Data(name.text, words))
+    declare(draft.data, name, Data(name.text, words), "data")
     draft.offsets[name.text] = draft.n_words
     draft.n_words += len(words)
     if draft.n_words > MAX_DATA_WORDS:
@@ -243,4 +246,4 @@ def close_node(draft: Draft) -> None:
     draft.node = None
     if start == len(draft.code):
         raise error(name, f"node {shown(name.text)} has no instructions", "drop it")
-    declare(draft.nodes, name, Node(name.text, start, len(draft.code)))
+    declare(draft.nodes, name, Node(name.text, start, len(draft.code)), "node")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from bem_kernel.errors import AssembleError
+from bem_kernel.isa.program import name_fault
 
 _T = TypeVar("_T")
 
@@ -53,12 +54,15 @@ def token_lines(text: str, source: str) -> Iterator[tuple[list[Token], str]]:
             yield tokens, line
 
 
-def declare(table: dict[str, _T], token: Token, value: _T) -> None:
-    """Enter a name once.
+def declare(table: dict[str, _T], token: Token, value: _T, kind: str = "") -> None:
+    """Enter a name once; `kind` is checked by the rules for names of its kind.
 
     Raises:
-        AssembleError: it is there already.
+        AssembleError: it is there already, or unfit.
     """
+    fault = name_fault(kind, token.text) if kind else None
+    if fault is not None:
+        raise error(token, *fault)
     if token.text in table:
         raise error(token, f"{shown(token.text)} is declared twice", "choose another name")
     table[token.text] = value
