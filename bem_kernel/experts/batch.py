@@ -18,6 +18,8 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 from bem_kernel.engines.interpreter import run_gates
+from bem_kernel.engines.native import call_address
+from bem_kernel.experts.borrow import borrows
 from bem_kernel.experts.descriptor import (
     BASE,
     CONDITION_BIT,
@@ -43,8 +45,8 @@ from bem_kernel.experts.faults import FAULT_ADDRESS, FAULT_EXPERT
 from bem_kernel.experts.scratch import BLOCK, FAULT_SLOT, N_PROPOSALS
 from bem_kernel.search.hamming import lowest_bit
 
-TABLE = "Tuple((int64[:, ::1], int32[:, ::1], int64[:, ::1], int64[:, ::1]))"
-"""Type of `table.TableArrays`: descriptors, gates, places, terms."""
+TABLE = "Tuple((int64[:, ::1], int32[:, ::1], int64[:, ::1], int64[:, ::1], uint64[::1]))"
+"""Type of `table.TableArrays`: descriptors, gates, places, terms, code."""
 
 SCRATCH = (
     "Tuple((uint64[:, ::1], int64[::1], uint64[::1], int64[:, ::1], int64[::1], int64[::1],"
@@ -65,6 +67,7 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
+@borrows
 @kernel("uint64(int64, int64, uint64)")
 def word_fingerprint(row, word, value):  # type: ignore[no-untyped-def]
     """What one word of one plane adds to the state's fingerprint; 0 for an empty word."""
@@ -74,6 +77,7 @@ def word_fingerprint(row, word, value):  # type: ignore[no-untyped-def]
     return np.uint64(0) if value == np.uint64(0) else mixed ^ (mixed >> np.uint64(31))
 
 
+@borrows
 @kernel("uint64(uint64[:, ::1], int64)")
 def fingerprint_planes(planes, words):  # type: ignore[no-untyped-def]
     """Fingerprint of a state: the sum modulo 2**64 of `word_fingerprint` over its words.
@@ -88,6 +92,7 @@ def fingerprint_planes(planes, words):  # type: ignore[no-untyped-def]
     return total
 
 
+@borrows
 @kernel("int64(uint64[::1], int64, int64)")
 def read_bits(shared, offset, width):  # type: ignore[no-untyped-def]
     """The unsigned integer in bits offset .. offset+width-1 of M; width 1 to 32, in range."""
@@ -98,6 +103,7 @@ def read_bits(shared, offset, width):  # type: ignore[no-untyped-def]
     return np.int64(value & ((_ONE << np.uint64(width)) - _ONE))
 
 
+@borrows
 @kernel(f"int64({TABLE}, int64, int64, uint64[::1], int64[::1])")
 def resolve_expert(table, slot, n_bits, shared, rows):  # type: ignore[no-untyped-def]
     """Find the bit of each place of an expert.
@@ -112,7 +118,7 @@ def resolve_expert(table, slot, n_bits, shared, rows):  # type: ignore[no-untype
     Returns:
         0, or FAULT_ADDRESS.
     """
-    descriptors, _, places, terms = table
+    descriptors, _, places, terms, _ = table
     first_place, first_term = descriptors[slot, FIRST_PLACE], descriptors[slot, FIRST_TERM]
     for i in range(descriptors[slot, N_INPUTS] + descriptors[slot, N_TARGETS]):
         row = first_place + i
@@ -129,6 +135,7 @@ def resolve_expert(table, slot, n_bits, shared, rows):  # type: ignore[no-untype
     return np.int64(0)
 
 
+@borrows
 @kernel("int64(int64[::1], uint64[:, ::1], int64, uint64[::1], int64, uint64[::1])")
 def active_run(descriptor, planes, words, mask, first, active):  # type: ignore[no-untyped-def]
     """The words from `first` on in which an expert has lanes to run in, up to a block.
@@ -158,10 +165,11 @@ def active_run(descriptor, planes, words, mask, first, active):  # type: ignore[
     return length
 
 
+@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, int64, uint64[::1], {SCRATCH})")
 def gather(table, slot, planes, first, length, shared, scratch):  # type: ignore[no-untyped-def]
     """Copy an expert's inputs to the first rows of the slots; seven arguments, an inner loop."""
-    descriptors, _, places, _ = table
+    descriptors, _, places, _, _ = table
     slots, rows = scratch[0], scratch[1]
     first_place = descriptors[slot, FIRST_PLACE]
     for i in range(descriptors[slot, N_INPUTS]):
@@ -175,18 +183,20 @@ def gather(table, slot, planes, first, length, shared, scratch):  # type: ignore
                 slots[i, w] = ones
 
 
+@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, int64, {SCRATCH})")
 def scatter(table, slot, planes, first, length, scratch):  # type: ignore[no-untyped-def]
     """Write an expert's outputs to the state, and propose those to M; six arguments."""
-    descriptors, _, places, _ = table
+    descriptors, _, places, _, code = table
     slots, rows, active, fingerprint = scratch[0], scratch[1], scratch[2], scratch[6]
     n_inputs = descriptors[slot, N_INPUTS]
     outputs = descriptors[slot, FIRST_PLACE] + n_inputs
+    is_hot = code[slot] != np.uint64(0)  # machine code leaves output j in row n_inputs + j
     for j in range(descriptors[slot, N_TARGETS]):
-        bit, value = rows[n_inputs + j], places[outputs + j, SLOT]
-        enable = places[outputs + j, ENABLE]
+        bit, enable = rows[n_inputs + j], places[outputs + j, ENABLE]
+        value = n_inputs + j if is_hot else places[outputs + j, SLOT]
         if enable >= 0:
-            enable = places[outputs + enable, SLOT]
+            enable = n_inputs + enable if is_hot else places[outputs + enable, SLOT]
         in_state = places[outputs + j, SPACE] == SPACE_STATE
         for w in range(length):
             lanes = active[w] if enable < 0 else active[w] & slots[enable, w]
@@ -204,6 +214,7 @@ def scatter(table, slot, planes, first, length, scratch):  # type: ignore[no-unt
                 break  # later words hold higher lanes
 
 
+@borrows
 @kernel(f"void(int64, int64, int64, {SCRATCH})")
 def propose(bit, lane, value, scratch):  # type: ignore[no-untyped-def]
     """Note that a lane writes a bit of M; the lowest lane is kept, of one lane the later write.
@@ -230,6 +241,7 @@ def propose(bit, lane, value, scratch):  # type: ignore[no-untyped-def]
     counts[N_PROPOSALS] = n + 1
 
 
+@borrows
 @kernel(f"void(uint64[::1], {SCRATCH})")
 def commit_shared(shared, scratch):  # type: ignore[no-untyped-def]
     """Write what has been proposed to M, and forget it."""
@@ -245,6 +257,7 @@ def commit_shared(shared, scratch):  # type: ignore[no-untyped-def]
     counts[N_PROPOSALS] = 0
 
 
+@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, uint64[::1], uint64[::1], {SCRATCH})")
 def run_expert(  # type: ignore[no-untyped-def]
     table, slot, planes, words, shared, mask, scratch
@@ -253,7 +266,8 @@ def run_expert(  # type: ignore[no-untyped-def]
 
     Arguments as in `apply_expert`.
     """
-    descriptors, gates, _, _ = table
+    descriptors, gates, _, _, code = table
+    slots, n_inputs = scratch[0], descriptors[slot, N_INPUTS]
     first_gate = descriptors[slot, FIRST_GATE]
     program = gates[first_gate : first_gate + descriptors[slot, N_GATES]]
     first = np.int64(0)
@@ -263,11 +277,17 @@ def run_expert(  # type: ignore[no-untyped-def]
             first += 1
             continue
         gather(table, slot, planes, first, length, shared, scratch)
-        run_gates(program, descriptors[slot, N_INPUTS], scratch[0], length)
+        if code[slot] != np.uint64(0):
+            pitch, start = np.int64(slots.shape[1]), np.uint64(slots.ctypes.data)
+            outputs = start + np.uint64(8 * n_inputs * pitch)
+            call_address(code[slot], start, outputs, pitch, pitch, length)
+        else:
+            run_gates(program, n_inputs, slots, length)
         scatter(table, slot, planes, first, length, scratch)
         first += length
 
 
+@borrows
 @kernel(f"int64({TABLE}, int64, int64, uint64[::1], {SCRATCH})")
 def check_expert(table, slot, n_bits, shared, scratch):  # type: ignore[no-untyped-def]
     """Resolve the places of an expert into `Scratch.rows`; 0 or a fault, its slot in the counts."""
@@ -280,6 +300,7 @@ def check_expert(table, slot, n_bits, shared, scratch):  # type: ignore[no-untyp
     return fault
 
 
+@borrows
 @kernel(f"int64({TABLE}, int64, uint64[:, ::1], int64, uint64[::1], uint64[::1], {SCRATCH})")
 def apply_expert(  # type: ignore[no-untyped-def]
     table, slot, planes, words, shared, mask, scratch
@@ -307,6 +328,7 @@ def apply_expert(  # type: ignore[no-untyped-def]
     return fault
 
 
+@borrows
 @kernel(f"int64({TABLE}, int64[::1], uint64[:, ::1], int64, uint64[::1], {SCRATCH})")
 def apply_lanes(  # type: ignore[no-untyped-def]
     table, choices, planes, words, shared, scratch
@@ -351,6 +373,7 @@ def apply_lanes(  # type: ignore[no-untyped-def]
     return fault
 
 
+@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, uint64[::1], {SCRATCH})")
 def run_group(table, slot, planes, words, shared, scratch):  # type: ignore[no-untyped-def]
     """Run an expert in the lanes of its list, which starts at `head`; for `apply_lanes`."""
