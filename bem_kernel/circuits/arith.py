@@ -1,7 +1,7 @@
 """Word-level building blocks as circuits: counters, comparators, multiplexers, decoders.
 
 Numbers are little endian: bit i of a number is input i of its group. Each function returns a
-whole circuit; `builder.serial`, `builder.parallel` and `CircuitBuilder.embed` put them together.
+whole circuit; `>>`, `|` and `CircuitBuilder.embed` put them together.
 """
 
 from __future__ import annotations

@@ -190,18 +190,3 @@ def simplify(circuit: Circuit) -> Circuit:
     """An equal circuit with constants folded, equal gates shared and dead gates dropped."""
     builder = CircuitBuilder(circuit.n_inputs)
     return builder.build(builder.embed(circuit, range(circuit.n_inputs)))
-
-
-def serial(first: Circuit, second: Circuit) -> Circuit:
-    """`second` after `first`: the outputs of `first` are the inputs of `second`."""
-    builder = CircuitBuilder(first.n_inputs)
-    middle = builder.embed(first, range(first.n_inputs))
-    return builder.build(builder.embed(second, middle))
-
-
-def parallel(left: Circuit, right: Circuit) -> Circuit:
-    """Both circuits side by side: inputs and outputs of `left`, then those of `right`."""
-    builder = CircuitBuilder(left.n_inputs + right.n_inputs)
-    outputs = builder.embed(left, range(left.n_inputs))
-    outputs += builder.embed(right, range(left.n_inputs, builder.n_inputs))
-    return builder.build(outputs)

@@ -200,7 +200,7 @@ def _placed(graph: _Graph, order: list[list[int]], gap: int) -> list[int]:
     for row in order:
         starts = _starts(graph, row, gap)
         for node, start in zip(row, starts, strict=True):
-            across[node] = start - (starts[-1] // 2)
+            across[node] = start - starts[-1] // 2
     for sweep in range(_PLACE_SWEEPS):
         downward = sweep % 2 == 0
         sides = [graph.before if downward else graph.after]
@@ -213,7 +213,7 @@ def _placed(graph: _Graph, order: list[list[int]], gap: int) -> list[int]:
 
 def _starts(graph: _Graph, row: Sequence[int], gap: int) -> list[int]:
     """The centres of a layer when all are as close as they may be."""
-    starts = [0]
+    starts = [0][: len(row)]
     for one, other in pairwise(row):
         starts.append(starts[-1] + (graph.extent[one] + graph.extent[other]) // 2 + gap)
     return starts

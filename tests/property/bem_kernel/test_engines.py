@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bem_kernel.circuits.builder import parallel, prune, serial, simplify
+from bem_kernel.circuits.builder import prune, simplify
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.circuits.random_circuit import random_circuit
 from bem_kernel.circuits.record import circuit_record
@@ -134,9 +134,9 @@ def test_composition(first: Circuit, second: Circuit, seed: int) -> None:
     left, right = planes[: first.n_inputs], planes[first.n_inputs :]
     middle = engine_reference.evaluate(first, left)
     chained = engine_reference.evaluate(second, middle)
-    assert (engine_reference.evaluate(serial(first, second), left) == chained).all()
+    assert (engine_reference.evaluate(first >> second, left) == chained).all()
     beside = np.concatenate([middle, engine_reference.evaluate(second, right)])
-    assert (engine_reference.evaluate(parallel(first, second), planes) == beside).all()
+    assert (engine_reference.evaluate(first | second, planes) == beside).all()
 
 
 @settings(max_examples=40)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from bem_kernel.circuits.builder import CircuitBuilder, parallel, prune, serial, simplify
+from bem_kernel.circuits.builder import CircuitBuilder, prune, simplify
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import CircuitError
 from bem_kernel.forms.truth_table import truth_table
 
-NOT = Circuit(1, (Gate(Op.NOT, 0),), (1,))
 AND = Circuit(2, (Gate(Op.AND, 0, 1),), (2,))
 
 
@@ -69,12 +68,6 @@ def test_dead_gates_are_pruned_and_the_function_stays() -> None:
 def test_simplify_shares_equal_gates() -> None:
     twice = Circuit(2, (Gate(Op.AND, 0, 1), Gate(Op.AND, 1, 0)), (2, 3))
     assert simplify(twice) == Circuit(2, (Gate(Op.AND, 0, 1),), (2, 2))
-
-
-def test_serial_and_parallel() -> None:
-    assert truth_table(serial(AND, NOT))[:, 0].tolist() == [1, 1, 1, 0]
-    both = parallel(AND, NOT)
-    assert truth_table(both).tolist() == [[r & 1 & r >> 1, 1 - (r >> 2)] for r in range(8)]
 
 
 def test_embed_needs_one_slot_per_input() -> None:
