@@ -1,4 +1,4 @@
-"""`bem asm`, `bem disasm`, `bem run` and `bem trace`: programs."""
+"""`bem asm`, `disasm`, `run`, `trace` and `isa`: programs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FileArgument = Annotated[Path, typer.Argument(help="The file to read.")]
 
 def add_commands(app: typer.Typer) -> None:
     """Add the commands of this file to `app`."""
-    for command in (asm, disasm, run, trace):
+    for command in (asm, disasm, run, trace, isa):
         app.command()(command)
 
 
@@ -55,6 +55,16 @@ def disasm(file: FileArgument) -> None:
     from bem_kernel.isa.disassembler import disassemble
 
     typer.echo(disassemble(_load_program(file)), nl=False)
+
+
+def isa() -> None:
+    """Print the instruction set: what is written, what it means, how it traps.
+
+    Example: bem isa
+    """
+    from bem_kernel.isa.page import instruction_page
+
+    typer.echo(instruction_page(), nl=False)
 
 
 FuelOption = Annotated[int, typer.Option("--fuel", min=0, help="Most instructions.")]

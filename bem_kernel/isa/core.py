@@ -48,7 +48,7 @@ class Stop(IntEnum):
     HOST = 2  # a port's doorbell was stored to; its number is in DETAIL
     LOG = 3
     UNIT = 4  # a co-processor's instruction
-    RAISED = 5  # this and those below are traps
+    RAISED = 5  # the others are traps; see TRAPS
     BOUNDS = 6
     RIGHTS = 7
     STACK_FULL = 8
@@ -59,6 +59,22 @@ class Stop(IntEnum):
     NO_UNIT = 13
     REFUSED = 14
     LATENCY = 15
+
+
+TRAPS: dict[Stop, str] = {
+    Stop.RAISED: "the program said so, by TRAP or TRAP_IF",
+    Stop.BOUNDS: "an address is in no space, or past the end of its space",
+    Stop.RIGHTS: "a program may not read or write there, such as storing to CODE",
+    Stop.STACK_FULL: "too many calls have not returned",
+    Stop.STACK_EMPTY: "RET without CALL",
+    Stop.LANES: "more lanes than the machine has",
+    Stop.BITS: "state bits that do not exist",
+    Stop.EXPERT: "an expert computed an address that does not exist; nothing was changed",
+    Stop.NO_UNIT: "the co-processor is not attached",
+    Stop.REFUSED: "the co-processor refused, with its message",
+    Stop.LATENCY: "the co-processor took more work than it is allowed",
+}
+"""What each trap means."""
 
 
 @dataclass

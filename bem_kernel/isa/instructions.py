@@ -170,7 +170,7 @@ class Form:
         mnemonic: its name in text; forms that differ only in their operands share it.
         operands: in the order of the text.
         meaning: one sentence for the table of the documentation.
-        traps: names of `traps.TrapKind` it can end in.
+        traps: names of `core.Stop` that it can end in.
         optional: an operand that the text may leave out: a first RD (then r0), a last SHIFT
             (then 0) or a last COUNT (then 1).
     """
@@ -195,7 +195,7 @@ def _alu(name: str, meaning: str) -> tuple[Form, Form]:
             Opcode[f"{name}_I"],
             name,
             (*head, second, *shift),
-            meaning.replace("rb", second.value),
+            meaning.replace("(rb mod 64)", "amount").replace("rb", second.value),
             optional=optional,
         ),
     )
@@ -241,7 +241,13 @@ FORMS: tuple[Form, ...] = (
         ("RAISED",),
     ),
     Form(Opcode.LOG, "LOG", (Operand.TEXT,), "hand the text and the program counter to the log"),
-    Form(Opcode.EXPERT, "EXPERT", (Operand.EXPERT,), "apply one of the program's experts"),
+    Form(
+        Opcode.EXPERT,
+        "EXPERT",
+        (Operand.EXPERT,),
+        "apply one of the program's experts in all lanes",
+        ("EXPERT",),
+    ),
     Form(Opcode.SET, "SET", (Operand.RD, Operand.IMM), "rd ← number"),
     *_alu("ADD", "rd ← ra + rb, modulo 2^64"),
     *_alu("SUB", "rd ← ra - rb, modulo 2^64"),

@@ -127,6 +127,8 @@ def ran(program: Program, lanes: int, interpreter: Any, seed: int) -> tuple[obje
     for number, value in ((1, 2), (2, -5), (3, 7 << 48), (4, 1)):
         machine.set_register(number, value)
     result = machine.run(200)
+    if result.trap is not None:
+        assert result.trap.kind.name in FORM[program.code[result.pc].opcode].traps
     trap = None if result.trap is None else (str(result.trap), result.trap.lanes.tolist())
     ended = (result.registers, result.pc, result.halted, trap, result.steps)
     return (*ended, memory.arrays.words.tolist(), heard)

@@ -107,3 +107,50 @@ def test_errors_are_one_line(
     assert (found, out) == (code, "")
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_trace_shows_what_each_step_changes(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = bem(capsys, "trace", str(text), "--set", "closed", "--answer", "ask=1")
+    assert code == 1
+    assert out.splitlines() == [
+        "    4     0  EXPERT knock           +knocked",
+        "    5     1  HOST ask               +bad",
+        '    6     2  TRAP_IF bad, "locked"  trap: locked',
+    ]
+    code, out, _ = bem(capsys, "trace", str(text), "--answer", "ask=0", "--changes", "--json")
+    assert code == 0
+    assert [json.loads(line) for line in out.splitlines()] == [
+        {
+            "line": 4,
+            "pc": 0,
+            "instruction": "EXPERT knock",
+            "set": ["knocked"],
+            "cleared": [],
+            "registers": {},
+            "trap": None,
+        }
+    ]
+    assert bem(capsys, "trace", str(text), "--answer", "ask=0", "--fuel", "3")[0] == 1
+
+
+def test_trace_draws_the_state(text: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = text.with_suffix(".svg")
+    args = ("trace", str(text), "--answer", "ask=0", "--out", str(picture))
+    assert bem(capsys, *args)[:2] == (0, f"{picture}\n")
+    drawn = picture.read_text()
+    assert drawn.startswith("<svg")
+    assert "knocked" in drawn
+    assert "0: EXPERT knock" in drawn
+    code, _, err = bem(capsys, "trace", str(text), "--out", "a.png")
+    assert (code, "write a file that ends in .svg" in err) == (2, True)
+
+
+def test_registers_can_be_set_and_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "double.bem"
+    path.write_text("ADD r2, r1, r1\n")
+    out = bem(capsys, "run", str(path), "--register", "r1=-3")[1]
+    assert out == "halted; instruction 1 after 1 steps; r1=-3 r2=-6\n"
+    for option, message in (("r1", "write R=NUMBER"), ("r32=1", "use r1 to r31 and signed")):
+        assert message in bem(capsys, "run", str(path), "--register", option)[2]
