@@ -45,9 +45,9 @@ MANY = 256
 """Wanted neighbours from which distances are counted rather than the best kept in order."""
 
 _FINE = 1 << 14
-"""Slots from which on little is near enough, so that larger pieces are passed over at once."""
+"""Slots up to which something is near often; measured."""
 
-_TILE = 4096
+TILE = GROUP * GROUP
 """Codes that one query of a batch after the other passes over: 16 KiB, in the first cache."""
 
 
@@ -93,6 +93,75 @@ def insert_key(keys: Any, count: Any, k: Any, key: Any) -> Any:
     return count
 
 
+@kernel("uint64(uint32[::1], int64, int64, uint32, int64)", inline=True)
+def near_within(codes: Any, start: Any, stop: Any, gray: Any, limit: Any) -> Any:
+    """`closer_than` for the codes from `start` on, those from `stop` on left out."""
+    if start + GROUP <= stop:
+        return closer_than(codes, start, gray, limit)
+    near = np.uint64(0)
+    for j in range(stop - start):
+        if popcount32(codes[start + j] ^ gray) < limit:
+            near |= np.uint64(1) << np.uint64(j)
+    return near
+
+
+@kernel(
+    "int64(uint32[::1], uint8[::1], int64, uint64, uint32, int64, int64[::1], int64, int64)",
+    inline=True,
+)
+def enter_near(
+    codes: Any,
+    live: Any,
+    start: Any,
+    near: Any,
+    gray: Any,
+    k: Any,
+    keys: Any,
+    count: Any,
+    limit: Any,
+) -> Any:
+    """Enter what a comparison has found near into the keys; nine arguments, as of `scan_codes`.
+
+    `near` is what `closer_than` returned for the codes from `start` on. Returns the keys held.
+    """
+    while near != 0:
+        found = start + lowest_bit(near)
+        near &= near - np.uint64(1)
+        distance = popcount32(codes[found] ^ gray)
+        # Slots come in ascending order, so an equal distance never displaces an earlier slot.
+        if distance < limit and live[found] != 0:
+            count = insert_key(keys, count, k, distance << SLOT_BITS | found)
+            if count == k:
+                limit = min(limit, keys[k - 1] >> SLOT_BITS)
+    return count
+
+
+@kernel(
+    "int64(uint32[::1], uint8[::1], int64, uint32, int64, int64[::1], int64, int64)", inline=True
+)
+def scan_tile(
+    codes: Any, live: Any, start: Any, gray: Any, k: Any, keys: Any, count: Any, limit: Any
+) -> Any:
+    """`scan_codes` for the `TILE` codes from `start` on; eight arguments, as there.
+
+    Which groups hold something near is found first, without a branch that cannot be predicted.
+    """
+    if count == k:
+        limit = min(limit, keys[k - 1] >> SLOT_BITS)
+    groups = np.uint64(0)
+    for group in range(GROUP):
+        near = closer_than(codes, start + GROUP * group, gray, limit)
+        groups |= np.uint64(near != 0) << np.uint64(group)
+    while groups != 0:
+        place = start + GROUP * lowest_bit(groups)
+        groups &= groups - np.uint64(1)
+        if count == k:
+            limit = min(limit, keys[k - 1] >> SLOT_BITS)
+        near = closer_than(codes, place, gray, limit)
+        count = enter_near(codes, live, place, near, gray, k, keys, count, limit)
+    return count
+
+
 @kernel("int64(uint32[::1], uint8[::1], int64, int64, uint32, int64, int64[::1], int64, int64)")
 def scan_codes(
     codes: Any,
@@ -121,32 +190,24 @@ def scan_codes(
     Returns:
         Keys held afterwards.
     """
-    if count == k:
-        limit = min(limit, keys[k - 1] >> SLOT_BITS)
-    slot, fine_until = start, _FINE
+    slot = start
     while slot < stop:
-        if slot >= fine_until and slot + SPAN <= stop:
-            if any_closer(codes, slot, gray, limit) == 0:
-                slot += SPAN
-                continue
-            fine_until = slot + SPAN
-        if slot + GROUP <= stop:
-            near = closer_than(codes, slot, gray, limit)
-        else:
-            near = np.uint64(0)
-            for j in range(stop - slot):
-                if popcount32(codes[slot + j] ^ gray) < limit:
-                    near |= np.uint64(1) << np.uint64(j)
-        while near != 0:
-            found = slot + lowest_bit(near)
-            near &= near - np.uint64(1)
-            distance = popcount32(codes[found] ^ gray)
-            # Slots come in ascending order, so an equal distance never displaces an earlier slot.
-            if distance < limit and live[found] != 0:
-                count = insert_key(keys, count, k, distance << SLOT_BITS | found)
-                if count == k:
-                    limit = min(limit, keys[k - 1] >> SLOT_BITS)
-        slot += GROUP
+        if slot < _FINE and slot + TILE <= stop:
+            count = scan_tile(codes, live, slot, gray, k, keys, count, limit)
+            slot += TILE
+            continue
+        if count == k:
+            limit = min(limit, keys[k - 1] >> SLOT_BITS)
+        # By now little is near, so that larger pieces are passed over at once.
+        while slot >= _FINE and slot + SPAN <= stop and any_closer(codes, slot, gray, limit) == 0:
+            slot += SPAN
+        end = min(stop, slot + SPAN)
+        while slot < end:
+            near = near_within(codes, slot, end, gray, limit)
+            count = enter_near(codes, live, slot, near, gray, k, keys, count, limit)
+            if count == k:
+                limit = min(limit, keys[k - 1] >> SLOT_BITS)
+            slot += GROUP
     return count
 
 
@@ -259,8 +320,8 @@ def nearest_brute_batch(
             counts[q] = nearest_brute(codes, live, n, queries[q], k, slots[q], distances[q])
         return
     limit = first_limit(n, k)
-    for start in range(0, n, _TILE):
-        stop = min(n, start + _TILE)
+    for start in range(0, n, TILE):
+        stop = min(n, start + TILE)
         for q in range(len(queries)):
             gray = gray_code(queries[q])
             counts[q] = scan_codes(codes, live, start, stop, gray, k, slots[q], counts[q], limit)
