@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.circuits.circuit import Circuit
-from bem_kernel.engines.llvm import CompiledCircuit, compile_circuit
+
+if TYPE_CHECKING:
+    from bem_kernel.engines.llvm import CompiledCircuit
 
 _FIRST_GUESS_NS = 100_000  # per gate compiled, until one has been
 _EXTRA_GATES = 40  # a compilation costs as much as these many gates, before the first
@@ -66,6 +69,8 @@ class HotCode:
         Raises:
             EngineError: LLVM refuses the code.
         """
+        from bem_kernel.engines.llvm import compile_circuit
+
         start_ns = time.perf_counter_ns()
         code = compile_circuit(circuit)
         took_ns = time.perf_counter_ns() - start_ns

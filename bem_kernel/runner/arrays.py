@@ -24,8 +24,14 @@ from bem_kernel.runner.layout import (
     EPISODE,
     EPISODE_LOSS_Q16,
     EPISODE_STEP,
+    ETA_Q16,
+    GAMMA_Q30,
+    GREATEST,
     HEAD,
+    LEAST,
+    LITERAL,
     LOGGED,
+    RATES,
     S_EACH_LANE,
     S_HIGH_SLOT,
     S_K,
@@ -45,7 +51,6 @@ from bem_kernel.runner.layout import (
     TRACE_COLUMNS,
     UPDATES,
 )
-from bem_kernel.runner.mid_path import ETA_Q16, GAMMA_Q30, GREATEST, LEAST, LITERAL, RATES
 from bem_kernel.runner.observation import encode_taps
 from bem_kernel.runner.reward import RewardRange, RewardTerm, encode_reward
 

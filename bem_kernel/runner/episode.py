@@ -25,20 +25,20 @@ from bem_kernel.runner.layout import (
     EPISODE_LOSS_Q16,
     EPISODE_REWARD,
     EPISODE_STEP,
+    ETA_Q16,
     FAULT_NO_CANDIDATE,
     HEAD,
+    LITERAL,
     OPEN,
     STEP,
     TAIL,
     UPDATES,
 )
-from bem_kernel.runner.mid_path import ETA_Q16, LITERAL
 from bem_kernel.runner.reward import RewardRange, reward_range
 from bem_kernel.runner.trace import trace_entry
 from bem_kernel.runner.world import CompiledWorld, Environment, World
 
 if TYPE_CHECKING:
-    from bb_core.progress import Progress
     from bem_kernel.runner.machine import ExpertMachine
 
 RENORMALISE_EVERY = 256
@@ -80,7 +80,7 @@ def run_episode(
     world: World,
     steps: int,
     *,
-    progress: Progress | None = None,
+    progress: Callable[[int], object] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> EpisodeReport:
     """Play an episode to its end, or go on with one that was interrupted.
@@ -89,7 +89,8 @@ def run_episode(
         machine: its memory changes.
         world: compiled, or an object in Python.
         steps: length of the episode, 1 or more.
-        progress: advanced as steps are taken.
+        progress: called with the episode's steps after each update, as `Progress.update` likes it;
+            what it raises stops the run there.
         checkpoint: where to save the machine on the way, also when the run is interrupted.
 
     Returns:
@@ -129,7 +130,7 @@ class _Watch:
     """What a run looks to between steps."""
 
     check_interrupt: Callable[[], None]
-    progress: Progress | None
+    progress: Callable[[int], object] | None
     checkpoint: Checkpoint | None
 
 
@@ -140,7 +141,7 @@ def _play_on(machine: ExpertMachine, world: World, steps: int, watch: _Watch) ->
     while (done := int(clock[STEP] - clock[EPISODE_STEP])) < steps:
         _play(machine, world, _chunk(machine, steps - done), watch.check_interrupt)
         if watch.progress is not None:
-            watch.progress.update(int(clock[STEP] - clock[EPISODE_STEP]))
+            watch.progress(int(clock[STEP] - clock[EPISODE_STEP]))
         if watch.checkpoint is not None and clock[STEP] - saved >= watch.checkpoint.every:
             machine.save(watch.checkpoint.path)
             saved = int(clock[STEP])
@@ -252,6 +253,7 @@ def update(machine: ExpertMachine) -> None:
     learn(arrays.ledger, arrays.trace, clock, arrays.rates, arrays.key)
     if clock[UPDATES] % RENORMALISE_EVERY == 0:
         _renormalise(machine)
+        machine.table.heat()
 
 
 def _renormalise(machine: ExpertMachine) -> None:

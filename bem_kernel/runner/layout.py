@@ -65,6 +65,17 @@ S_MIDDLE_2: Final = 8
 """Twice the middle of the reward range: a step whose doubled reward is above is a win."""
 SETTINGS: Final = 12
 
+# Cells of the rates that the mid path goes by, int64.
+ETA_Q16: Final = 0
+GAMMA_Q30: Final = 1
+LITERAL: Final = 2
+"""1: the literal rule of [core 7.1]; 0: IX."""
+LEAST: Final = 3
+"""Reward of a loss of 1."""
+GREATEST: Final = 4
+"""Reward of a loss of 0."""
+RATES: Final = 8
+
 # Streams of random tickets under the machine's key; lane l chooses from stream l.
 STREAM_NOISE: Final = 1 << 32
 """Noise for word w of the i-th noise bit: STREAM_NOISE + (i << 24 | w)."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bem_kernel.errors import RunnerError
-from bem_kernel.policy.rates import ix_gamma_q30, ix_rate_q32
 
 Estimator = Literal["ix", "literal"]
 
@@ -51,6 +50,8 @@ class Learning:
     @property
     def gamma_q30(self) -> int:
         """Implicit exploration that goes with the rate, Q30."""
+        from bem_kernel.policy.rates import ix_gamma_q30
+
         return ix_gamma_q30(max(1, self.eta_q16 << 16))
 
 
@@ -65,5 +66,7 @@ def learning_for(candidates: int, steps: int, every: int = 64) -> Learning:
     Raises:
         ShapeError: there is no candidate or no step.
     """
+    from bem_kernel.policy.rates import ix_rate_q32
+
     rate_q16 = (ix_rate_q32(candidates, steps) + (1 << 15)) >> 16
     return Learning(max(1, min(rate_q16, MAX_ETA_Q16)), "ix", every)

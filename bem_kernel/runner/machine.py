@@ -12,7 +12,7 @@ Source: BEM core spec 6-8, 10.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,6 @@ from bem_kernel.identifiers.classes import IdClass
 from bem_kernel.identifiers.gray import sim
 from bem_kernel.identifiers.ident import LOCAL_BITS, decode, encode_words
 from bem_kernel.memory.memory import Memory
-from bem_kernel.policy.exp2 import exp2_q16
 from bem_kernel.runner.arrays import RunnerArrays
 from bem_kernel.runner.config import RunnerConfig
 from bem_kernel.runner.layout import STEP, TOTAL_LOSS_Q16
@@ -35,7 +34,6 @@ from bem_kernel.runner.observation import observe
 from bem_kernel.runner.query import query_for
 
 if TYPE_CHECKING:
-    from bb_core.progress import Progress
     from bem_kernel.ledger.chain import Ledger
     from bem_kernel.runner.episode import Checkpoint, EpisodeReport
     from bem_kernel.runner.world import World
@@ -171,7 +169,7 @@ class ExpertMachine:
         world: World,
         steps: int,
         *,
-        progress: Progress | None = None,
+        progress: Callable[[int], object] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> EpisodeReport:
         """Play an episode, and learn from it; see `episode.run_episode`."""
@@ -187,6 +185,8 @@ class ExpertMachine:
 
     def standings(self) -> tuple[Standing, ...]:
         """The experts that the policy may choose, the heaviest first; of equals, by slot."""
+        from bem_kernel.policy.exp2 import exp2_q16
+
         slots = np.flatnonzero(self.table.live)
         duals = self.table.duals_q16[slots]
         weights = exp2_q16(duals - duals.min()) if len(slots) else duals

@@ -18,7 +18,12 @@ from bem_kernel.policy.estimators import charge_dual, ix_loss_q16
 from bem_kernel.runner.layout import (
     EPISODE_LOSS_Q16,
     EPISODE_REWARD,
+    ETA_Q16,
+    GAMMA_Q30,
+    GREATEST,
     HEAD,
+    LEAST,
+    LITERAL,
     STREAM_ROUNDING,
     T_PROBABILITY_Q30,
     T_REWARD,
@@ -30,10 +35,6 @@ from bem_kernel.runner.layout import (
 
 LEDGER = "Tuple((int64[::1], int64[::1], int64[::1], int64[::1]))"
 """duals_q16, charges_q16, episode losses Q16 and episode choices, all (max_experts,)."""
-
-# Cells of the rates, (RATES,) int64.
-ETA_Q16, GAMMA_Q30, LITERAL, LEAST, GREATEST = range(5)
-RATES = 5
 
 _MOST = np.int64(1 << 62)
 
