@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bem_kernel.experts.place import Place
     from bem_kernel.isa.program import Program
 
+MAX_INPUTS = 4096
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -74,6 +76,10 @@ def _of_record(file: Path, names: Sequence[str] | None) -> Subject:
     from bem_kernel.circuits.record import circuit_from_record
 
     circuit = circuit_from_record(read_json(file), where=str(file))
+    if circuit.n_inputs > MAX_INPUTS:
+        raise UsageError(
+            f"{circuit.n_inputs} inputs", where=str(file), fix=f"show at most {MAX_INPUTS}"
+        )
     if names is not None and len(names) != circuit.n_inputs:
         raise UsageError(
             f"{len(names)} names for {circuit.n_inputs} inputs",

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from bem_kernel.compiled import kernel
+from bem_kernel.forms.packed_table import IN_WORD
 
-# The rows in which input i is 0, within a word.
-_CLEAR = np.array(
-    [sum(1 << r for r in range(64) if not r >> i & 1) for i in range(6)], dtype=np.uint64
-)
+_CLEAR = ~np.array(IN_WORD, dtype=np.uint64)  # the rows in which input i is 0
 _BLOCK = 8
 
 

@@ -16,6 +16,8 @@ from bem_kernel.errors import ShapeError
 from bem_kernel.lanes import WORD_BITS, Planes, pack_bits, unpack_bits
 
 MAX_PACKED_INPUTS = 24
+IN_WORD = tuple(sum(1 << r for r in range(WORD_BITS) if r >> i & 1) for i in range(6))
+"""What inputs 0 to 5 look like in a word: row r has bit i of r."""
 
 Table = NDArray[np.uint8]
 """(2**n, m) uint8 of 0 and 1: one row per input word, one column per output bit."""

@@ -8,14 +8,12 @@ from bem_kernel.circuits.circuit import ARITY, Op
 from bem_kernel.compiled import kernel
 from bem_kernel.engines.interpreter import line_start, run_block
 from bem_kernel.engines.vectors import BLOCK_WORDS, WORDS
+from bem_kernel.forms.packed_table import IN_WORD
 
 _ARITY = np.array([ARITY[op] for op in Op], dtype=np.int64)
 _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
-_WORD_INPUTS = 6  # inputs that vary within a word
-# Row r of word 0 is bit i of r: what input i looks like within a word.
-_IN_WORD = np.array(
-    [sum(1 << r for r in range(64) if r >> i & 1) for i in range(_WORD_INPUTS)], dtype=np.uint64
-)
+_IN_WORD = np.array(IN_WORD, dtype=np.uint64)
+_WORD_INPUTS = len(IN_WORD)
 _LINE_WORDS = 8
 
 

@@ -14,9 +14,9 @@ from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.engines.engine import evaluate
 from bem_kernel.errors import ShapeError
 from bem_kernel.forms.anf import anf_from_table, circuit_from_anf
-from bem_kernel.forms.packed_table import Table, inputs_of, pack_table
+from bem_kernel.forms.packed_table import IN_WORD, Table, inputs_of, pack_table
 from bem_kernel.forms.robdd import circuit_from_robdd, robdd_from_table
-from bem_kernel.lanes import Planes, pack_lanes, unpack_bits
+from bem_kernel.lanes import WORD_BITS, Planes, unpack_bits
 
 MAX_INPUTS = 20
 
@@ -54,7 +54,14 @@ def counting_planes(n: int) -> Planes:
         raise ShapeError(
             f"{n} inputs have too many rows", where="truth_table", fix=f"use at most {MAX_INPUTS}"
         )
-    return pack_lanes(np.arange(1 << n, dtype=np.uint64), n)
+    planes = np.empty((n, max(1, (1 << n) // WORD_BITS)), dtype=np.uint64)
+    words = np.arange(planes.shape[1], dtype=np.uint64)
+    for i, plane in enumerate(planes):
+        if i < len(IN_WORD):
+            plane[:] = IN_WORD[i] & (1 << min(WORD_BITS, 1 << n)) - 1
+        else:
+            plane[:] = -(words >> np.uint64(i - len(IN_WORD)) & np.uint64(1))  # 0 or all ones
+    return planes
 
 
 def from_truth_table(
@@ -110,17 +117,20 @@ def fill_dont_cares(table: Table, care: NDArray[np.bool_]) -> Table:
             where="truth_table.fill_dont_cares",
             fix=f"give ({len(table)},) bool",
         )
-    columns = [_fill(column, care) for column in table.T]
-    return np.stack(columns, axis=1) if columns else table.copy()
-
-
-def _fill(values: NDArray[np.uint8], care: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    if len(values) == 1 or care.all():
-        return values
-    half = len(values) // 2
-    low, high = values[:half], values[half:]
-    low_care, high_care = care[:half], care[half:]
-    if ((low != high) & low_care & high_care).any():
-        return np.concatenate([_fill(low, low_care), _fill(high, high_care)])
-    joined = _fill(np.where(low_care, low, high), low_care | high_care)
-    return np.concatenate([joined, joined])
+    # Blocks of rows from the highest input down; `block_of` says which block each part has become.
+    values, cares = table.T, np.broadcast_to(care, table.T.shape)
+    block_of = np.arange(len(values))[:, None]
+    while values.shape[1] > 1:
+        half = values.shape[1] // 2
+        low, high = values[:, :half], values[:, half:]
+        low_care, high_care = cares[:, :half], cares[:, half:]
+        apart = ((low != high) & low_care & high_care).any(axis=1)
+        joined = np.where(low_care | apart[:, None], low, high)
+        joined_care = np.where(apart[:, None], low_care, low_care | high_care)
+        high_block = np.arange(len(values))
+        high_block[apart] = len(values) + np.arange(np.count_nonzero(apart))
+        parts = np.stack([block_of, high_block[block_of]], axis=2)
+        block_of = parts.reshape(len(parts), 2 * parts.shape[1])
+        values = np.concatenate([joined, high[apart]])
+        cares = np.concatenate([joined_care, high_care[apart]])
+    return np.ascontiguousarray(values[block_of, 0].T)

@@ -166,3 +166,7 @@ def test_a_record_that_is_no_circuit_names_the_gate(
     code, _, err = bem(capsys, "show", "--file", str(path))
     assert code == 1
     assert "bad.json: circuit: gate 0 (NOT) reads slot 1" in err
+    path.write_bytes(canonical_json({**record, "n_inputs": 2**31 - 1}))
+    code, _, err = bem(capsys, "show", "--file", str(path))
+    assert code == 2
+    assert "bad.json: 2147483647 inputs; show at most 4096" in err
