@@ -115,7 +115,8 @@ def kernel(signature: str, *, reports: bool = False, inline: bool = False) -> Ca
     Args:
         signature: result and argument types in numba's notation, such as
             `"int64(uint64[:, ::1], int64)"`; nothing else is ever compiled. Integers of a call
-            convert to the declared ones, wrapping; arrays must be as declared, and writable.
+            convert to the declared ones; a negative one for an unsigned one is an OverflowError.
+            Arrays must be as declared, and writable.
         reports: the function makes statistics for people and may use floating point.
         inline: paste the function into the kernels that call it.
 

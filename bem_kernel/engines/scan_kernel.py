@@ -14,7 +14,7 @@ _ROW_BYTES = BLOCK_WORDS * _WORD_BYTES
 _SLACK = 8  # words, so that rows can start at a cache line
 
 
-@kernel("void(int32[:, ::1], uint64[::1], uint64[:, :, ::1], uint64[:, :, ::1])")
+@kernel("void(int32[:, ::1], uint64[:, ::1], uint64[:, :, ::1], uint64[:, :, ::1])")
 def _scan_word(program, state, inputs, outputs):  # type: ignore[no-untyped-def]
     """All steps on one word; `state` is updated in place."""
     n_state, n_in, n_out = state.shape[0], inputs.shape[1], outputs.shape[1]
@@ -22,12 +22,12 @@ def _scan_word(program, state, inputs, outputs):  # type: ignore[no-untyped-def]
     rows = np.empty(program[0, 1] + 1, dtype=np.uint64)
     for t in range(inputs.shape[0]):
         for i in range(n_state):
-            rows[i] = state[i]
+            rows[i] = state[i, 0]
         for i in range(n_in):
             rows[n_state + i] = inputs[t, i, 0]
         run_word(program, rows)
         for i in range(n_state):
-            state[i] = rows[program[first_output + i, 0]]
+            state[i, 0] = rows[program[first_output + i, 0]]
         for i in range(n_out):
             outputs[t, i, 0] = rows[program[first_output + n_state + i, 0]]
 
@@ -85,8 +85,7 @@ def scan_steps(program, address, state, inputs, outputs):  # type: ignore[no-unt
         outputs: (T, n_out, words) uint64, overwritten.
     """
     if state.shape[1] == 1 and address == np.uint64(0):
-        column = state.reshape(state.shape[0])
-        _scan_word(program, column, inputs, outputs)
+        _scan_word(program, state, inputs, outputs)
         return
     for first in range(0, state.shape[1], BLOCK_WORDS):
         _scan_block(program, address, state, inputs, outputs, first)
