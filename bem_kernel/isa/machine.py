@@ -36,6 +36,7 @@ about as long to import; so no run takes much more than twice its best time. (Wh
 loop is on disk yet, the first machine to get this far waits some seconds for it.)"""
 
 _SLICE_STEPS = 4096
+_COMPILED_SLICE_STEPS = 1 << 25  # about a tenth of a second, so that Ctrl-C is heard
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,7 @@ class Machine:
             spent += int(self._core.control[SPENT])
             if stop is Stop.END or spent >= fuel:
                 return self._result(spent, None)
-            if stop is Stop.FUEL:  # a slice of the plain interpreter
+            if stop is Stop.FUEL:  # the end of a slice
                 continue
             trap = self._serve(stop)
             spent += 1
@@ -229,7 +230,7 @@ class Machine:
             stop = plain.execute(self._core, min(fuel, _SLICE_STEPS))
             self._plain_ns += time.perf_counter_ns() - start
             return stop
-        return self._ready_loop().execute(self._core, fuel)
+        return self._ready_loop().execute(self._core, min(fuel, _COMPILED_SLICE_STEPS))
 
     def _ready_loop(self) -> Loop:
         if self._loop is None:
