@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,29 +23,63 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 PACKAGE = Path(__file__).parent
+_IMPORT = re.compile(
+    rb"^\s*(?:from|import)\s+(bem_kernel[\w.]*)(?:\s+import\s+(\([^)]*\)|.*))?", re.M
+)
 
 
 @cache
-def package_fingerprint() -> str:
-    """SHA-256 over the sources of the package that hold kernels, by name."""
+def fingerprint(file: Path) -> str:
+    """SHA-256 over a source file and all files of this package that it imports, however far off.
+
+    Machine code depends on them all: kernels are pasted into kernels, and what numba finds in a
+    module's globals, such as tables and constants, is baked in.
+    """
+    seen: set[Path] = set()
+    waiting = [file]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            waiting.extend(_imported(path))
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        source = path.read_bytes()
-        if b"@kernel" in source:
-            digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0")
-            digest.update(hashlib.sha256(source).digest())
+    for path in sorted(seen):
+        digest.update(path.as_posix().encode() + b"\0" + hashlib.sha256(_source(path)).digest())
     return digest.hexdigest()
 
 
+@cache
+def _source(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@cache
+def _imported(path: Path) -> frozenset[Path]:
+    """The files of this package that a file imports; a name may be a module's or a submodule."""
+    found: set[Path] = set()
+    for match in _IMPORT.finditer(_source(path)):
+        module = match.group(1).decode().split(".")[1:]
+        names = re.findall(r"[A-Za-z_]\w*", (match.group(2) or b"").decode())
+        for parts in (module, *([*module, name] for name in names)):
+            place = PACKAGE.joinpath(*parts)
+            candidates = (place.with_suffix(".py"), place / "__init__.py")
+            found.update(candidate for candidate in candidates if candidate.is_file())
+    return frozenset(found)
+
+
 class _PackageCache(FunctionCache):
-    """Machine code on disk, keyed by all kernels' sources.
+    """Machine code on disk, keyed by the sources it was made from.
 
     numba keys a function by its own file alone, so a changed callee in another file would leave
     the caller's old code in use.
     """
 
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)  # type: ignore[no-untyped-call]
+        self._file = Path(function.__code__.co_filename)
+
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (super()._index_key(sig, codegen), package_fingerprint())  # type: ignore[no-untyped-call]
+        return (super()._index_key(sig, codegen), fingerprint(self._file))  # type: ignore[no-untyped-call]
 
 
 _normalize: Any = sigutils.normalize_signature
@@ -130,7 +165,7 @@ def kernel(signature: str, *, reports: bool = False, inline: bool = False) -> Ca
         dispatcher: Any = _DeclaredDispatcher(function, {}, options)
         dispatcher.declared = signature
         with contextlib.suppress(RuntimeError):  # no folder to write to: compile in each process
-            dispatcher._cache = _PackageCache(function)  # type: ignore[no-untyped-call]
+            dispatcher._cache = _PackageCache(function)
         name = f"{function.__module__}.{function.__qualname__}"
         KERNELS.append(Kernel(name, signature, dispatcher, reports))
         return dispatcher

@@ -108,20 +108,34 @@ def test_loading_compiles_once() -> None:
     assert len(function.overloads) == 1
 
 
-def test_the_fingerprint_covers_every_file_of_kernels_and_changes_with_each(
+def test_the_fingerprint_changes_with_everything_a_kernel_is_made_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled, "PACKAGE", tmp_path)
-    fingerprint = compiled.package_fingerprint.__wrapped__
-    (tmp_path / "a.py").write_text("@kernel\n1", encoding="utf-8")
-    one = fingerprint()
-    (tmp_path / "plain.py").write_text("no marker", encoding="utf-8")
-    assert fingerprint() == one
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "b.py").write_text("@kernel\n2", encoding="utf-8")
-    two = fingerprint()
-    (tmp_path / "a.py").write_text("@kernel\n3", encoding="utf-8")
-    assert len({one, two, fingerprint()}) == 3
+
+    def written(name: str, text: str) -> str:
+        for memory in (compiled.fingerprint, compiled._source, compiled._imported):
+            memory.cache_clear()
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return compiled.fingerprint(tmp_path / "kernel.py")
+
+    one = written("kernel.py", "from bem_kernel.far import (\n    near,\n    TABLE,\n)\n")
+    two = written("far/__init__.py", "import bem_kernel.tables\n")
+    three = written("far/near.py", "def near(): pass\n")
+    four = written("tables.py", "TABLE = 1\n")
+    five = written("tables.py", "TABLE = 2\nfrom bem_kernel import kernel\n")  # a circle
+    assert len({one, two, three, four, five}) == 5
+    assert written("stranger.py", "from bem_kernel import kernel\n") == five
+
+
+def test_the_fingerprint_of_the_interpreter_covers_its_tables_and_vectors() -> None:
+    engines = compiled.PACKAGE / "engines"
+    files, waiting = set(), [engines / "interpreter.py"]
+    while waiting:
+        files.add(waiting[0])
+        waiting.extend(compiled._imported(waiting.pop(0)) - files)
+    assert {engines / "masks.py", engines / "vectors.py"} <= files
 
 
 @pytest.mark.usefixtures("fresh")
