@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from pathlib import Path
@@ -13,10 +14,11 @@ from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bem_kernel.isa.machine import Machine
+    from bem_kernel.isa.machine import HostFunction, Machine
     from bem_kernel.isa.program import Program
     from bem_kernel.isa.trace import Step
     from bem_kernel.lanes import Planes
+    from bem_kernel.ledger.chain import Ledger
 
 FileArgument = Annotated[Path, typer.Argument(help="The file to read.")]
 
@@ -79,6 +81,13 @@ AnswerOption = Annotated[
     list[str] | None,
     typer.Option("--answer", metavar="PORT=BITS", help="What a host call answers, as 0s, 1s."),
 ]
+LogOption = Annotated[
+    Path | None, typer.Option("--log", help="A ledger that BEM_LOG_APPEND appends to.")
+]
+ImageOption = Annotated[
+    Path | None,
+    typer.Option("--image", help="Run in the memory of an image; its experts are attached."),
+]
 
 
 def run(
@@ -87,17 +96,28 @@ def run(
     set_bits: SetOption = None,
     registers: RegisterOption = None,
     answers: AnswerOption = None,
+    log: LogOption = None,
+    image: ImageOption = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", help="Write the memory afterwards, as an image.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Run a program (text, or record if the name ends in .json) on one lane.
+    """Run a program (text, or record if the name ends in .json).
 
-    Log texts go to stderr. Exits with 1 at a trap or when the fuel runs out.
+    It runs on one lane, or on those of the image; bits are shown of lane 0. Log texts go to
+    stderr. Exits with 1 at a trap or when the fuel runs out.
 
     Example: bem run door.bem --set closed --register r1=3 --answer knock=1
     """
     program = _load_program(file)
-    machine = _machine(program, set_bits or [], registers or [], answers or [])
-    result = machine.run(fuel)
+    with _open_ledger(log) as ledger:
+        machine = _machine(program, set_bits, registers, answers, image, ledger)
+        result = machine.run(fuel)
+    if save is not None:
+        from bem_kernel.memory.image import save_image
+
+        save_image(machine.memory, save)
     ones = _ones(program, result.state)
     numbers = {f"r{i}": value for i, value in enumerate(result.registers) if value}
     ended = "halted" if result.halted else "out of fuel"
@@ -128,6 +148,8 @@ def trace(
     set_bits: SetOption = None,
     registers: RegisterOption = None,
     answers: AnswerOption = None,
+    log: LogOption = None,
+    image: ImageOption = None,
     picture: Annotated[
         Path | None, typer.Option("--out", help="Write the state over time as a picture, .svg.")
     ] = None,
@@ -147,14 +169,15 @@ def trace(
     if picture is not None and picture.suffix != ".svg":
         raise UsageError(f"{picture.name!r}", where="--out", fix="write a file that ends in .svg")
     program = _load_program(file)
-    machine = _machine(program, set_bits or [], registers or [], answers or [])
-    start = machine.state
-    steps = list(tracing.trace(machine, fuel))
+    with _open_ledger(log) as ledger:
+        machine = _machine(program, set_bits, registers, answers, image, ledger)
+        start = machine.state
+        steps = list(tracing.trace(machine, fuel))
     shown = [step for step in steps if not changes or step.set_bits or step.cleared_bits]
     if picture is not None:
         from bb_core.files import write_atomic
 
-        write_atomic(picture, tracing.draw_trace(program, start, shown, 1).encode())
+        write_atomic(picture, tracing.draw_trace(program, start, shown, machine.lanes).encode())
         typer.echo(str(picture))
     elif json_output:
         for step in shown:
@@ -181,22 +204,45 @@ def _step_record(step: Step) -> dict[str, Any]:
 
 
 def _machine(
-    program: Program, set_bits: list[str], registers: list[str], answers: list[str]
+    program: Program,
+    set_bits: list[str] | None,
+    registers: list[str] | None,
+    answers: list[str] | None,
+    image: Path | None,
+    ledger: Ledger | None,
 ) -> Machine:
-    from bem_kernel.isa.machine import Machine, initial_state
-    from bem_kernel.isa.program import bit_numbers
+    """The machine that the options of a command describe; six of them."""
+    from bem_kernel.isa.attach import table_in, units_for
+    from bem_kernel.isa.machine import Machine
 
-    state = initial_state(program)
-    numbers = bit_numbers(program)
-    for name in set_bits:
-        if name not in numbers:
-            raise UsageError(f"no bit {name!r}", where="--set", fix="see the .bits of the program")
-        state[numbers[name]] = 1
-    host = {name: (lambda _, bits=bits: bits) for name, bits in _answers(answers).items()}
-    machine = Machine(program, state, host, log=lambda pc, text: typer.echo(text, err=True))
-    for number, value in _registers(registers):
+    ones, host = _bits(program, set_bits or []), _host(answers or [])
+    memory = None
+    if image is not None:
+        from bem_kernel.memory.image import load_image
+
+        memory = load_image(image)
+    units = units_for(program, table=table_in(memory), ledger=ledger)
+    machine = Machine(
+        program,
+        host=host,
+        lanes=1 if memory is None else memory.config.lanes,
+        memory=memory,
+        log=lambda pc, text: typer.echo(text, err=True),
+        units=units,
+    )
+    for bit in ones:
+        machine.memory.planes[bit] = machine.active
+    for number, value in _registers(registers or []):
         machine.set_register(number, value)
     return machine
+
+
+def _open_ledger(path: Path | None) -> contextlib.AbstractContextManager[Ledger | None]:
+    if path is None:
+        return contextlib.nullcontext()
+    from bem_kernel.ledger.chain import Ledger
+
+    return Ledger(path)
 
 
 def _ones(program: Program, state: Planes) -> list[str]:
@@ -229,13 +275,28 @@ def _registers(options: list[str]) -> list[tuple[int, int]]:
     return values
 
 
-def _answers(options: list[str]) -> dict[str, list[int]]:
-    answers = {}
+def _bits(program: Program, names: list[str]) -> list[int]:
+    from bem_kernel.isa.program import bit_numbers
+
+    numbers = bit_numbers(program)
+    for name in names:
+        if name not in numbers:
+            raise UsageError(f"no bit {name!r}", where="--set", fix="see the .bits of the program")
+    return [numbers[name] for name in names]
+
+
+def _host(options: list[str]) -> dict[str, HostFunction]:
+    """Host functions that always answer the same."""
+
+    def answering(bits: list[int]) -> HostFunction:
+        return lambda _: bits
+
+    table = {}
     for option in options:
         name, equals, bits = option.rpartition("=")
         if not equals or set(bits) - {"0", "1"}:
             raise UsageError(
                 f"{option!r}", where="--answer", fix="write PORT=BITS, for example knock=10"
             )
-        answers[name] = [int(bit) for bit in bits]
-    return answers
+        table[name] = answering([int(bit) for bit in bits])
+    return table

@@ -5,6 +5,7 @@ Source: BEM core spec 3.
 
 from __future__ import annotations
 
+from bem_kernel.experts.regions import NAME
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.isa.expert_unit import ExpertUnit, StatisticsUnit
 from bem_kernel.isa.instructions import Opcode
@@ -14,7 +15,20 @@ from bem_kernel.isa.record import program_fingerprint
 from bem_kernel.isa.search_unit import SearchUnit
 from bem_kernel.isa.units import Unit
 from bem_kernel.ledger.chain import Ledger
+from bem_kernel.memory.memory import Memory
+from bem_kernel.memory.segments import Segment
 from bem_kernel.search.index import NearestIndex
+
+
+def table_in(memory: Memory | None) -> ExpertTable | None:
+    """The expert table of a memory that has one, such as a loaded image.
+
+    Raises:
+        ExpertError, CircuitError, IdentifierError: the table is damaged.
+    """
+    if memory is None or not memory.has(Segment.EXPERT, f"{NAME}.descriptors"):
+        return None
+    return ExpertTable(memory)
 
 
 def units_for(

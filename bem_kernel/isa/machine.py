@@ -21,7 +21,7 @@ from bem_kernel.isa.instructions import MAILBOX_WORDS, REGISTERS, Instruction, O
 from bem_kernel.isa.program import Program
 from bem_kernel.isa.traps import Trap, trap_of
 from bem_kernel.isa.units import AccessFault, Request, Unit, UnitStatistics
-from bem_kernel.lanes import Planes, broadcast_bits, check_planes, words_for
+from bem_kernel.lanes import Planes, Word, broadcast_bits, check_planes, words_for
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
 
@@ -166,6 +166,16 @@ class Machine:
     def memory(self) -> Memory:
         """Where the program runs."""
         return self._core.memory
+
+    @property
+    def lanes(self) -> int:
+        """Lanes in use."""
+        return self._core.lanes
+
+    @property
+    def active(self) -> Word:
+        """(words,) uint64, one bit per lane in use; a copy."""
+        return self._core.active[: self._planes.shape[1]].copy()
 
     @property
     def pc(self) -> int:

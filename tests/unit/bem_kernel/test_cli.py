@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 from bem_kernel.cli import main as cli
-from bem_kernel.ledger.chain import Ledger
+from bem_kernel.experts.expert import expert_from_expressions
+from bem_kernel.experts.table import ExpertTable
+from bem_kernel.ledger.chain import Ledger, read_entries
+from bem_kernel.memory.configuration import MachineConfig
+from bem_kernel.memory.image import load_image, save_image
+from bem_kernel.memory.memory import Memory
 
 PROGRAM = """.bits closed knocked bad
 .expert knock: knocked = true
@@ -154,3 +159,26 @@ def test_registers_can_be_set_and_are_shown(
     assert out == "halted; instruction 1 after 1 steps; r1=-3 r2=-6\n"
     for option, message in (("r1", "write R=NUMBER"), ("r32=1", "use r1 to r31 and signed")):
         assert message in bem(capsys, "run", str(path), "--register", option)[2]
+
+
+def test_programs_run_in_an_image_with_its_experts_and_write_a_log(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    memory = Memory(MachineConfig(n_bits=2, n_shared_bits=64, lanes=70, max_experts=2))
+    table = ExpertTable(memory)
+    table.add(expert_from_expressions("copy", {"b": "a"}, {"a": 0, "b": 1}))
+    save_image(memory, tmp_path / "before.image")
+    path = tmp_path / "batch.bem"
+    path.write_text(
+        ".bits a b\n.data all 1 0 -1\n.data entry 1 7\n"
+        "BEM_EXPERT_BATCH r1, DATA[all]\nBEM_LOG_APPEND DATA[entry]\n"
+    )
+    options = ("--image", str(tmp_path / "before.image"), "--set", "a")
+    options += ("--log", str(tmp_path / "log"), "--save", str(tmp_path / "after.image"))
+    code, out, _ = bem(capsys, "run", str(path), *options)
+    assert (code, out) == (0, "halted; instruction 2 after 2 steps; ones: a b; r1=70\n")
+    after = load_image(tmp_path / "after.image")
+    assert after.planes.tolist() == [[(1 << 64) - 1, 63]] * 2
+    assert [entry["words"] for entry in read_entries(tmp_path / "log")] == [["0" * 15 + "7"]]
+    code, out, _ = bem(capsys, "run", str(path))
+    assert (code, out.startswith(f"trap at {path}: line 4")) == (1, True)
