@@ -42,6 +42,9 @@ TableArrays = tuple[
 """Descriptors, gates, places, terms and code: what kernels take as `table`."""
 
 
+_MOST_DUAL_Q16 = 1 << 61  # where `policy.estimators` saturates
+
+
 @dataclass(frozen=True)
 class Statistics:
     """What the table keeps of an expert's use.
@@ -102,6 +105,8 @@ class ExpertTable:
         for slot in range(size):
             if self._descriptors[slot, column.IDENTIFIER] or self.slots.identifiers[slot]:
                 self._admit(self._checked_entry(slot))
+        if (self.duals_q16 > _MOST_DUAL_Q16).any() or (self.duals_q16 < -_MOST_DUAL_Q16).any():
+            raise damaged("a dual is out of range")
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -309,7 +314,7 @@ class ExpertTable:
 
     def _encoded(self, slot: int) -> Encoded:
         row = self._descriptors[slot]
-        n_places = int(row[column.N_INPUTS] + row[column.N_OUTPUTS])
+        n_places = int(row[column.N_INPUTS]) + int(row[column.N_OUTPUTS])
         return Encoded(
             row,
             self._gates.run(row[column.FIRST_GATE], row[column.N_GATES]),
