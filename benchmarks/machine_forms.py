@@ -98,7 +98,7 @@ def _robdd(context: Context, peer_of: Callable[[Circuit], Builder]) -> Measured:
 
     from bem_kernel.circuits.random_circuit import random_live_circuit
     from bem_kernel.forms.packed_table import table_from_circuit
-    from bem_kernel.forms.robdd import robdd_from_table, table_from_robdd
+    from bem_kernel.forms.robdd import robdd_from_circuit, table_from_robdd
 
     repetitions, count = (9, 32) if context.full else (5, 8)
     circuits = [
@@ -107,7 +107,7 @@ def _robdd(context: Context, peer_of: Callable[[Circuit], Builder]) -> Measured:
     peers = [peer_of(circuit) for circuit in circuits]
     for circuit, peer in zip(circuits, peers, strict=True):
         table = table_from_circuit(circuit)
-        assert table_from_robdd(robdd_from_table(table)) == table
+        assert table_from_robdd(robdd_from_circuit(circuit)) == table
         build, ones = peer()
         assert ones(build()) == int(np.bitwise_count(table.words).sum())
     ours: list[float] = []
@@ -115,7 +115,7 @@ def _robdd(context: Context, peer_of: Callable[[Circuit], Builder]) -> Measured:
     for _ in range(repetitions):
         start_s = time.perf_counter()
         for circuit in circuits:
-            robdd_from_table(table_from_circuit(circuit))
+            robdd_from_circuit(circuit)
         ours.append((time.perf_counter() - start_s) / count)
         theirs.append(sum(_seconds(peer) for peer in peers) / count)
     return Measured(ours, theirs)

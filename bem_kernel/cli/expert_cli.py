@@ -167,12 +167,11 @@ def _add_forms(subject: Subject, record: dict[str, Any]) -> None:
 def _draw(subject: Subject, svg: Path | None, robdd_svg: Path | None) -> None:
     from bb_core.files import write_atomic
     from bem_kernel.circuits.drawing import draw_circuit
-    from bem_kernel.forms.packed_table import table_from_circuit
-    from bem_kernel.forms.robdd import robdd_from_table
+    from bem_kernel.forms.robdd import robdd_from_circuit
     from bem_kernel.forms.robdd_drawing import draw_robdd
 
     if svg is not None:
         write_atomic(svg, draw_circuit(subject.circuit, subject.inputs, subject.outputs))
     if robdd_svg is not None:
-        diagram = robdd_from_table(table_from_circuit(subject.circuit))
+        diagram = robdd_from_circuit(subject.circuit)
         write_atomic(robdd_svg, draw_robdd(diagram, subject.inputs, subject.outputs))

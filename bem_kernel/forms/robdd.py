@@ -86,21 +86,38 @@ def robdd_from_table(table: PackedTable) -> Robdd:
     Raises:
         ShapeError: the functions have more than 2**27 words between them.
     """
-    from bem_kernel.forms.robdd_kernel import LEAF_NODES, build, find_words
+    from bem_kernel.forms.robdd_kernel import diagram_of_table
 
-    words = table.words.reshape(-1)
-    if len(words) > _MOST_WORDS:
-        raise ShapeError(
-            f"{table.n_outputs} functions of {table.n_inputs} inputs",
-            where="robdd",
-            fix="convert fewer at a time",
-        )
-    level = np.empty(len(words), dtype=np.int32)
-    different = np.empty(len(words), dtype=np.uint64)
-    different = different[: find_words(words, level, different)]
-    nodes = np.empty((LEAF_NODES + 7 * len(different) + len(words), 3), dtype=np.int32)
-    count = build(different, level, table.n_outputs, table.n_inputs, nodes)
-    return Robdd(table.n_inputs, nodes[:count].copy(), level[: table.n_outputs].copy())
+    nodes, roots = _room(table.n_outputs, table.n_inputs)
+    count = diagram_of_table(table.words, table.n_inputs, nodes, roots)
+    return Robdd(table.n_inputs, nodes[:count].copy(), roots)
+
+
+def robdd_from_circuit(circuit: Circuit) -> Robdd:
+    """The diagram of a circuit, through its table.
+
+    Raises:
+        ShapeError: the circuit has more than 24 inputs, or its functions more than 2**27 words
+            between them.
+    """
+    from bem_kernel.forms.robdd_kernel import diagram_of_gates
+
+    n = circuit.n_inputs
+    nodes, roots = _room(circuit.n_outputs, n)
+    outputs = np.array(circuit.outputs, dtype=np.int64)
+    count = diagram_of_gates(circuit.packed, n, outputs, words_of(n), nodes, roots)
+    return Robdd(n, nodes[:count].copy(), roots)
+
+
+def _room(m: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Arrays for the nodes and roots of m functions of n inputs."""
+    from bem_kernel.forms.robdd_kernel import LEAF_NODES
+
+    words = m * words_of(n)
+    if words > _MOST_WORDS:
+        raise ShapeError(f"{m} functions of {n} inputs", where="robdd", fix="convert fewer at once")
+    nodes = np.empty((LEAF_NODES + 8 * words, 3), dtype=np.int32)
+    return nodes, np.empty(m, dtype=np.int32)
 
 
 def table_from_robdd(diagram: Robdd) -> PackedTable:

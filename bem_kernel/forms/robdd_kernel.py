@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from bem_kernel.compiled import kernel
+from bem_kernel.forms.table_kernel import tabulate
 
 LEAF_NODES = 256
 """More than the nodes of all functions of three variables."""
@@ -30,7 +31,7 @@ def _buckets_for(count):  # type: ignore[no-untyped-def]
 
 
 @kernel("int64(uint64[::1], int32[::1], uint64[::1])")
-def find_words(words, index, different):  # type: ignore[no-untyped-def]
+def _find_words(words, index, different):  # type: ignore[no-untyped-def]
     """Number the different words in order of first appearance.
 
     Args:
@@ -132,15 +133,14 @@ def _join_pairs(level, pairs, variable, nodes, count, memory):  # type: ignore[n
     return count
 
 
-@kernel("int64(uint64[::1], int32[::1], int64, int64, int32[:, ::1])")
-def build(different, level, n_functions, n_inputs, nodes):  # type: ignore[no-untyped-def]
-    """The shared diagram of functions whose words have been numbered by `find_words`.
+@kernel("int64(uint64[::1], int32[::1], int64, int32[:, ::1])")
+def _build(different, level, n_inputs, nodes):  # type: ignore[no-untyped-def]
+    """The shared diagram of functions whose words have been numbered by `_find_words`.
 
     Args:
         different: (d,) uint64, the different words.
         level: (k,) int32, the number of each word, function after function; begins with the root
             of each function afterwards.
-        n_functions: number of functions; each has k / n_functions words.
         n_inputs: number of inputs of each function.
         nodes: (LEAF_NODES + 7 d + k, 3) int32, written.
 
@@ -170,6 +170,39 @@ def build(different, level, n_functions, n_inputs, nodes):  # type: ignore[no-un
         pairs >>= 1
         count = _join_pairs(level, pairs, variable, nodes, count, memory)
     return count
+
+
+@kernel("int64(uint64[:, ::1], int64, int32[:, ::1], int32[::1])")
+def diagram_of_table(table, n_inputs, nodes, roots):  # type: ignore[no-untyped-def]
+    """The shared diagram of the functions of a packed table.
+
+    Args:
+        table: (m, max(1, 2**n_inputs / 64)) uint64.
+        n_inputs: number of inputs.
+        nodes: (LEAF_NODES + 8 * words of the table, 3) int32, written.
+        roots: (m,) int32, written.
+
+    Returns:
+        The number of nodes.
+    """
+    words = table.reshape(table.shape[0] * table.shape[1])
+    level = np.empty(words.shape[0], dtype=np.int32)
+    different = np.empty(words.shape[0], dtype=np.uint64)
+    found = _find_words(words, level, different)
+    count = _build(different[:found], level, n_inputs, nodes)
+    roots[:] = level[: roots.shape[0]]
+    return count
+
+
+@kernel("int64(int32[:, ::1], int64, int64[::1], int64, int32[:, ::1], int32[::1])")
+def diagram_of_gates(gates, n_inputs, outputs, words, nodes, roots):  # type: ignore[no-untyped-def]
+    """The shared diagram of packed gates, in one call; arguments as of `tabulate` and above.
+
+    Six arguments, since the arrays of a circuit and of a diagram are not one.
+    """
+    table = np.empty((outputs.shape[0], words), dtype=np.uint64)
+    tabulate(gates, n_inputs, outputs, table)
+    return diagram_of_table(table, n_inputs, nodes, roots)
 
 
 @kernel("int64(int32[:, ::1], int32[::1], int64)")

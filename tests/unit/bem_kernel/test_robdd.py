@@ -14,13 +14,16 @@ from bem_kernel.forms.packed_table import table_from_circuit
 from bem_kernel.forms.robdd import (
     Robdd,
     circuit_from_robdd,
+    robdd_from_circuit,
     robdd_from_table,
     table_from_robdd,
 )
 
 
 def diagram_of(circuit: Circuit) -> Robdd:
-    return robdd_from_table(table_from_circuit(circuit))
+    diagram = robdd_from_circuit(circuit)
+    assert diagram == robdd_from_table(table_from_circuit(circuit))
+    return diagram
 
 
 def test_the_diagram_of_parity_has_two_nodes_a_level_but_one_at_the_root() -> None:
@@ -101,3 +104,10 @@ def test_other_arrays_are_refused() -> None:
         Robdd(1, np.array([[0, 0, 1]]), np.array([2], dtype=np.int32))
     with pytest.raises(ShapeError, match=r"of shape \(3,\)"):
         Robdd(1, np.zeros(3, dtype=np.int32), np.array([0], dtype=np.int32))
+
+
+def test_more_than_fits_is_refused() -> None:
+    with pytest.raises(ShapeError, match="packed_table: 25 inputs; use 0 to 24"):
+        robdd_from_circuit(Circuit(25, (), ()))
+    with pytest.raises(ShapeError, match="robdd: 513 functions of 24 inputs; convert fewer at"):
+        robdd_from_circuit(Circuit(24, (), (0,) * 513))
