@@ -104,6 +104,24 @@ class Arena:
             )
         return self.rows[first : first + length]
 
+    def check_apart(self, runs: NDArray[np.int64]) -> None:
+        """Refuse runs that share rows.
+
+        Args:
+            runs: (n, 2) int64, first row and length of each run in use.
+
+        Raises:
+            ExpertError: two overlap.
+        """
+        order = np.lexsort((runs[:, 1] > 0, runs[:, 0]))  # by first row, empty ones before
+        ends = (runs[:, 0] + runs[:, 1])[order]
+        if (runs[order[1:], 0] < ends[:-1]).any():
+            raise ExpertError(
+                f"two experts share {self._name}",
+                where="expert table",
+                fix="load another image of the memory",
+            )
+
     def close_gaps(self, runs: NDArray[np.int64]) -> NDArray[np.int64]:
         """Move runs together, to the front.
 
@@ -115,7 +133,7 @@ class Arena:
         """
         firsts = np.zeros(len(runs), dtype=np.int64)
         end = 0
-        for i in np.argsort(runs[:, 0], kind="stable"):
+        for i in np.lexsort((runs[:, 1] > 0, runs[:, 0])):
             first, length = int(runs[i, 0]), int(runs[i, 1])
             self.rows[end : end + length] = self.rows[first : first + length].copy()
             firsts[i] = end

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from bem_kernel.errors import ExpertError
 from bem_kernel.experts import descriptor as column
+from bem_kernel.experts.arena import Arena
 from bem_kernel.experts.check import check_fits, checked_expert, damaged
 from bem_kernel.experts.descriptor import Encoded, decode_expert, encode_expert
 from bem_kernel.experts.expert import Expert
@@ -105,6 +106,8 @@ class ExpertTable:
         for slot in range(size):
             if self._descriptors[slot, column.IDENTIFIER] or self.slots.identifiers[slot]:
                 self._admit(self._checked_entry(slot))
+        for arena, _, runs in self._runs():
+            arena.check_apart(runs)
         if (self.duals_q16 > _MOST_DUAL_Q16).any() or (self.duals_q16 < -_MOST_DUAL_Q16).any():
             raise damaged("a dual is out of range")
 
@@ -302,24 +305,28 @@ class ExpertTable:
 
     def _close_gaps(self) -> None:
         slots = np.flatnonzero(self.slots.identifiers)
-        rows = self._descriptors[slots]
+        for arena, first, runs in self._runs():
+            self._descriptors[slots, first] = arena.close_gaps(runs)
+
+    def _runs(self) -> Iterator[tuple[Arena, int, NDArray[np.int64]]]:
+        """Each arena, the column with the first row of a run in it, and the runs by slot."""
+        rows = self._descriptors[np.flatnonzero(self.slots.identifiers)]
         n_places = rows[:, column.N_INPUTS] + rows[:, column.N_OUTPUTS]
         for arena, first, lengths in (
             (self._gates, column.FIRST_GATE, rows[:, column.N_GATES]),
             (self._places, column.FIRST_PLACE, n_places),
             (self._terms, column.FIRST_TERM, rows[:, column.N_TERMS]),
         ):
-            runs = np.stack([rows[:, first], lengths], axis=1)
-            self._descriptors[slots, first] = arena.close_gaps(runs)
+            yield arena, first, np.stack([rows[:, first], lengths], axis=1)
 
     def _encoded(self, slot: int) -> Encoded:
         row = self._descriptors[slot]
         n_places = int(row[column.N_INPUTS]) + int(row[column.N_OUTPUTS])
         return Encoded(
             row,
-            self._gates.run(row[column.FIRST_GATE], row[column.N_GATES]),
-            self._places.run(row[column.FIRST_PLACE], n_places),
-            self._terms.run(row[column.FIRST_TERM], row[column.N_TERMS]),
+            self._gates.run(int(row[column.FIRST_GATE]), int(row[column.N_GATES])),
+            self._places.run(int(row[column.FIRST_PLACE]), n_places),
+            self._terms.run(int(row[column.FIRST_TERM]), int(row[column.N_TERMS])),
             self._names[slot],
         )
 

@@ -248,3 +248,24 @@ def test_a_table_compiles_its_hottest_experts() -> None:
     assert table.hot.addresses[slots[0]] == 0 != table.hot.addresses[slots[1]]
     table.retire(int(table.slots.identifiers[slots[1]]))
     assert len(table.hot) == 0
+
+
+def test_experts_that_share_rows_are_refused() -> None:
+    memory = new_memory()
+    table = ExpertTable(memory)
+    table.add(expert("a", gates=3))
+    table.add(expert("b", gates=3))
+    table.arrays[0][1, column.FIRST_GATE] = 0
+    with pytest.raises(ExpertError, match="expert table: two experts share gates; load another"):
+        ExpertTable(memory)
+
+
+def test_experts_without_gates_or_terms_share_nothing() -> None:
+    memory = new_memory(max_experts=64)
+    table = ExpertTable(memory)
+    wires = Expert("wires", (0, 1), Circuit(2, (), (1, 0)), (0, 1))
+    words = [table.add(wires if i % 3 else expert(f"e{i}", gates=1)) for i in range(40)]
+    for word in words[::4]:
+        table.retire(word)
+    table.add(wires)
+    assert len(ExpertTable(memory)) == 31
