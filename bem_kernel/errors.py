@@ -19,6 +19,7 @@ BBError
     ├── AssembleError     assembler text does not parse
     ├── MachineError      a program cannot run on the given state or host table
     ├── RunnerError       a machine, an observation, a reward or a run cannot be meant
+    ├── LearningError     examples, a language or a learned program do not hold together
     └── LedgerError       a ledger cannot be opened, is locked, or is damaged
 """
 
@@ -97,6 +98,10 @@ class MachineError(KernelError):
 
 class RunnerError(KernelError):
     """A machine, an observation, a reward or a run cannot be meant."""
+
+
+class LearningError(KernelError):
+    """Examples, a language or a learned program do not hold together."""
 
 
 class LedgerError(KernelError):

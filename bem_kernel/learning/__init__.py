@@ -1,0 +1,1 @@
+"""Programs learned from examples, and proved: circuits, automata, counters, stacks, registers."""
