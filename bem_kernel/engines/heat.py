@@ -203,9 +203,13 @@ class Heat:
 
     def _compile(self) -> None:
         from bem_kernel.compiled import load
-        from bem_kernel.engines.llvm import compile_circuit, runner
+        from bem_kernel.engines.llvm import compile_circuit, fits_stack, runner
         from bem_kernel.engines.native import call_planes
 
+        if not fits_stack(self.circuit):
+            with self._lock:
+                self._price_ns = _NEVER_NS
+            return
         load(call_planes)
         began_ns = time.perf_counter_ns()
         code = compile_circuit(self.circuit)

@@ -18,10 +18,14 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from bem_kernel.circuits.circuit import Circuit
-from bem_kernel.engines.llvm_source import SYMBOL, Shape, llvm_source
+from bem_kernel.engines.llvm_source import SYMBOL, Shape, llvm_source, order_of
 from bem_kernel.engines.native import call_planes
+from bem_kernel.engines.schedule import most_alive
 from bem_kernel.errors import EngineError
 from bem_kernel.lanes import Planes, check_planes
+
+MOST_ALIVE = 4096
+"""Results that compiled code may hold at once: a quarter of a megabyte of stack."""
 
 _WORD = np.dtype(np.uint64)
 _KEPT = 256  # circuits whose code `evaluate` keeps
@@ -51,12 +55,26 @@ def compile_circuit(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -
         shapes: the vectors to use, those that suit this processor if None.
 
     Raises:
-        EngineError: LLVM refuses the code.
+        EngineError: the circuit holds too much at once (`fits_stack`), or LLVM refuses the code.
     """
+    if not fits_stack(circuit):
+        raise EngineError(
+            f"more than {MOST_ALIVE} results are alive at once, too many for a thread's stack",
+            where="llvm.compile_circuit",
+            fix="use the interpreter, or split the circuit",
+        )
     module, machine = _module(circuit, shapes)
     engine = llvm.create_mcjit_compiler(module, machine)
     engine.finalize_object()
     return CompiledCircuit(circuit, engine.get_function_address(SYMBOL), engine)
+
+
+def fits_stack(circuit: Circuit) -> bool:
+    """Whether what the circuit's code keeps on the stack fits a thread's.
+
+    Results that no register has room for go there, 64 bytes each.
+    """
+    return most_alive(circuit, order_of(circuit)) <= MOST_ALIVE
 
 
 def assembly(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -> str:

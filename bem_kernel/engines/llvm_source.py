@@ -55,6 +55,11 @@ class Shape:
         return self.constant([-1] * self.words)
 
 
+def order_of(circuit: Circuit) -> list[int]:
+    """The order of the gates in the code."""
+    return spread(circuit, _WINDOW, _DISTANCE)
+
+
 def llvm_source(circuit: Circuit, shapes: tuple[Shape, ...]) -> str:
     """The circuit as a module with one function, in textual IR.
 
@@ -75,7 +80,7 @@ def llvm_source(circuit: Circuit, shapes: tuple[Shape, ...]) -> str:
     ]
     start, label = "0", "entry"
     lines.append(f"{label}:")
-    order = spread(circuit, _WINDOW, _DISTANCE)
+    order = order_of(circuit)
     for i, shape in enumerate(shapes):
         lines.extend(_loop(circuit, order, shape, f"l{i}_", (start, label)))
         start, label = f"%l{i}_end", f"l{i}_done"

@@ -102,6 +102,21 @@ def _pick(ahead: list[int], missing: dict[int, int], newest: dict[int, int], bef
     return best
 
 
+def most_alive(circuit: Circuit, order: list[int]) -> int:
+    """The largest number of slots that hold something a later gate of `order` still reads."""
+    last_use: dict[int, int] = {}
+    for step, slot in enumerate(order):
+        last_use.update(dict.fromkeys(operands(circuit, slot), step))
+    alive: set[int] = set()
+    most = 0
+    for step, slot in enumerate(order):
+        read = operands(circuit, slot)
+        alive.update((*read, slot))
+        most = max(most, len(alive))
+        alive.difference_update(s for s in (*read, slot) if last_use.get(s, step) == step)
+    return most
+
+
 @dataclass(frozen=True)
 class Schedule:
     """A circuit as an interpreter runs it.

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
-from bem_kernel.engines import integer
+from bem_kernel.engines import integer, llvm
 from bem_kernel.engines.engine import MODULES, evaluate
+from bem_kernel.engines.heat import HeatMap, Stage
+from bem_kernel.engines.schedule import most_alive
 from bem_kernel.errors import EngineError, ShapeError
 from bem_kernel.forms.truth_table import counting_planes
 from bem_kernel.lanes import Planes, unpack_bits
@@ -107,3 +109,33 @@ def test_generated_python_holds_slots_only() -> None:
         "    s3 = ones",
         "    return (s2, s3, )",
     ]
+
+
+def sums_of_pairs(width: int) -> Circuit:
+    """XORs of neighbours, read again from the last to the first: all of them alive at once."""
+    pairs = tuple(Gate(Op.XOR, i, i + 1) for i in range(width))
+    last = width + 1
+    chain = [Gate(Op.OR, last, last + width - 1)]
+    for i in range(width - 2, 0, -1):
+        chain.append(Gate(Op.AND, last + width + len(chain) - 1, last + i))
+    for i in range(width):
+        chain.append(Gate(Op.ANDN, last + width + len(chain) - 1, last + i))
+    return Circuit(width + 1, pairs + tuple(chain), (last + width + len(chain) - 1,))
+
+
+def test_code_that_would_overflow_the_stack_is_refused() -> None:
+    circuit = sums_of_pairs(llvm.MOST_ALIVE + 1)
+    planes = np.random.default_rng(3).integers(0, 2**64, (circuit.n_inputs, 2), dtype=np.uint64)
+    message = "more than 4096 results are alive at once, .*; use the interpreter, or split"
+    with pytest.raises(EngineError, match=message):
+        evaluate(circuit, planes, "llvm")
+    assert (
+        evaluate(circuit, planes, "interpreter") == evaluate(circuit, planes, "reference")
+    ).all()
+    heat = HeatMap().of(circuit)
+    heat._interpret()
+    heat.note(10**15)
+    assert heat.stage is Stage.INTERPRETED
+    heat.note(1)
+    assert heat.stage is Stage.INTERPRETED
+    assert most_alive(sums_of_pairs(5), list(range(6, 20))) == 7
