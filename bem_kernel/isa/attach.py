@@ -5,19 +5,21 @@ Source: BEM core spec 3.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bem_kernel.experts.regions import NAME
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.isa.expert_unit import ExpertUnit, StatisticsUnit
 from bem_kernel.isa.instructions import Opcode
-from bem_kernel.isa.log_unit import LogUnit
 from bem_kernel.isa.program import Program
-from bem_kernel.isa.record import program_fingerprint
 from bem_kernel.isa.search_unit import SearchUnit
 from bem_kernel.isa.units import Unit
-from bem_kernel.ledger.chain import Ledger
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
-from bem_kernel.search.index import NearestIndex
+
+if TYPE_CHECKING:
+    from bem_kernel.ledger.chain import Ledger
+    from bem_kernel.search.index import NearestIndex
 
 
 def table_in(memory: Memory | None) -> ExpertTable | None:
@@ -55,5 +57,8 @@ def units_for(
     if index is not None:
         units[Opcode.BEM_ANN_QUERY] = SearchUnit(index)
     if ledger is not None:
+        from bem_kernel.isa.log_unit import LogUnit
+        from bem_kernel.isa.record import program_fingerprint
+
         units[Opcode.BEM_LOG_APPEND] = LogUnit(ledger, program_fingerprint(program))
     return units

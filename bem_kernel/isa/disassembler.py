@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 
 from bem_kernel.circuits.circuit import ARITY
 from bem_kernel.experts.expert import Expert
 from bem_kernel.isa.instructions import FORM, Instruction, Operand, Space, called_port
 from bem_kernel.isa.places import place_text, scatter_text
-from bem_kernel.isa.program import Program, data_offsets
+from bem_kernel.isa.program import Program
 
 _REGISTERS = {Operand.RD: "rd", Operand.RA: "ra", Operand.RB: "rb"}
 _DEFAULTS = {Operand.RD: "r0", Operand.SHIFT: "0", Operand.COUNT: "1"}
@@ -112,9 +113,11 @@ def _address_text(instruction: Instruction, program: Program) -> str:
 
 
 def _data_name(program: Program, index: int) -> tuple[str, int]:
-    """The name that has a word of DATA and its first index; "" if it would be ambiguous."""
-    others = {*program.bit_names, *(port.name for port in program.ports)}
-    for entry, start in zip(program.data, data_offsets(program).values(), strict=True):
-        if start <= index < start + len(entry.words) and entry.name not in others:
-            return entry.name, start
-    return "", 0
+    """The name that has a word of DATA and its first index; "" if there is none of one meaning."""
+    place = bisect_right(program.data_starts, index) - 1
+    if place < 0:
+        return "", 0
+    entry, start = program.data[place], program.data_starts[place]
+    if index >= start + len(entry.words) or entry.name in program.other_numbers:
+        return "", 0
+    return entry.name, start

@@ -66,11 +66,7 @@ class ExpertUnit:
         from bem_kernel.experts.faults import expert_fault_text
 
         core, table, scratch = request.core, self.experts.arrays, self.experts.scratch
-        choices = _choices(request)
-        n_experts = len(table[0])
-        if ((choices < -1) | (choices >= n_experts)).any():
-            worst = int(choices[(choices < -1) | (choices >= n_experts)][0])
-            raise _refused(f"there is no slot {worst}", f"use 0 to {n_experts - 1}")
+        choices = _choices(request, len(table[0]))
         memory = core.memory
         fault = apply_lanes(
             table,
@@ -92,18 +88,28 @@ def _refused(what: str, fix: str) -> MachineError:
     return MachineError(what, where="BEM_EXPERT_BATCH", fix=fix)
 
 
-def _choices(request: Request) -> NDArray[np.int64]:
+def _no_slot(slot: int, n_slots: int) -> MachineError:
+    return _refused(f"there is no slot {slot}", f"use 0 to {n_slots - 1}")
+
+
+def _choices(request: Request, n_slots: int) -> NDArray[np.int64]:
     """(lanes,) int64, the slot of each lane's expert, -1 for none."""
     lanes, address = request.core.lanes, request.address
     n = signed(int(request.read(address, 1)[0]))
     if n == PER_LANE:
         place = signed(int(request.read(address + 1, 1)[0]))
-        return request.read(place, lanes).view(np.int64)
+        chosen = request.read(place, lanes).view(np.int64)
+        bad = chosen[(chosen < -1) | (chosen >= n_slots)]
+        if len(bad):
+            raise _no_slot(int(bad[0]), n_slots)
+        return chosen
     if not 0 <= n <= MAX_EXPERTS:
         raise _refused(f"a batch of {n} experts", f"use 0 to {MAX_EXPERTS}, or -1 for one per lane")
     choices = np.full(lanes, -1, dtype=np.int64)
     pairs = request.read(address + 1, 2 * n).reshape(n, 2).tolist() if n else []
     for slot, place in pairs:
+        if slot >= n_slots:
+            raise _no_slot(signed(slot), n_slots)
         mask = np.ones(lanes, dtype=bool)
         if place != ALL_LANES:
             words = request.read(signed(place), words_for(lanes))
@@ -111,7 +117,7 @@ def _choices(request: Request) -> NDArray[np.int64]:
             mask = np.unpackbits(octets, bitorder="little")[:lanes].astype(bool)
         if (choices[mask] != -1).any():
             raise _refused("a lane is in the masks of two experts", "make the masks disjoint")
-        choices[mask] = slot if slot < 1 << 62 else 1 << 62
+        choices[mask] = slot
     return choices
 
 

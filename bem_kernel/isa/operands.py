@@ -15,6 +15,7 @@ _REGISTER = re.compile(r"[rR]([0-9]+)")
 _ADDRESS = re.compile(r"([A-Za-z]*)\[(.*)\]")
 _TERM = re.compile(r"[^\s+-]+|[+-]")
 _REGISTER_KINDS = {Operand.RD: "rd", Operand.RA: "ra", Operand.RB: "rb"}
+_LONGEST = 1000  # characters of an operand with spaces in it
 _RANGES = {
     Operand.IMM: ("imm", -(1 << 31), (1 << 31) - 1),
     Operand.AMOUNT: ("imm", 0, 63),
@@ -74,6 +75,8 @@ def split_operands(tokens: list[Token], names: Names) -> list[Token]:
                 continue
             pieces, pending = _split_commas(token)
         else:
+            if len(pending.text) > _LONGEST:
+                break
             gap = " " * (token.column - pending.column - len(pending.text))
             joined = Token(
                 pending.text + gap + token.text, token.source, token.line, pending.column

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,6 +139,17 @@ class Program:
         """The code as (len(code),) uint64 instruction words."""
         return encode_program(self.code, self.texts)
 
+    @cached_property
+    def data_starts(self) -> tuple[int, ...]:
+        """Index in DATA of the first word of each name, in order."""
+        sizes = [len(entry.words) for entry in self.data]
+        return tuple(accumulate(sizes, initial=0))[: len(sizes)]
+
+    @cached_property
+    def other_numbers(self) -> frozenset[str]:
+        """Names that stand for numbers in text without being data: state bits and ports."""
+        return frozenset((*self.bit_names, *(port.name for port in self.ports)))
+
     def _check_instruction(self, pc: int, instruction: Instruction) -> None:
         where = f"program: instruction {pc} ({instruction.opcode.name})"
         check_instruction(instruction, where)
@@ -172,15 +184,6 @@ def check_text(text: str, where: str) -> None:
 def bit_numbers(program: Program) -> Mapping[str, int]:
     """State bit of each bit name."""
     return {name: bit for bit, name in enumerate(program.bit_names)}
-
-
-def data_offsets(program: Program) -> Mapping[str, int]:
-    """Index in DATA of the first word of each name."""
-    offsets, following = {}, 0
-    for entry in program.data:
-        offsets[entry.name] = following
-        following += len(entry.words)
-    return offsets
 
 
 def name_fault(kind: str, name: str) -> tuple[str, str] | None:

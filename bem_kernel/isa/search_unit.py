@@ -6,13 +6,17 @@ Source: BEM core spec 3.3, 6.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bem_kernel.errors import MachineError
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.isa.units import Answer, Request
-from bem_kernel.search.index import NearestIndex
+
+if TYPE_CHECKING:
+    from bem_kernel.search.index import NearestIndex
 
 
 @dataclass(frozen=True)
@@ -24,9 +28,9 @@ class SearchUnit:
     @property
     def bound(self) -> int:
         """An exact search looks at every slot at most once."""
-        if isinstance(self.among, NearestIndex):
-            return max(1, len(self.among))
-        return max(1, len(self.among.codes))
+        if isinstance(self.among, ExpertTable):
+            return max(1, len(self.among.codes))
+        return max(1, len(self.among))
 
     def call(self, request: Request) -> Answer:
         """Write the slots, best first; the value is how many there are."""
@@ -36,17 +40,17 @@ class SearchUnit:
                 f"{query} is no identifier", where="BEM_ANN_QUERY", fix="use 32 bits"
             )
         request.check_writable(request.address, request.count)
-        if isinstance(self.among, NearestIndex):
-            slots = self.among.query(query, request.count).slots
-            work = len(self.among)
-        else:
+        if isinstance(self.among, ExpertTable):
             slots = _among_experts(self.among, query, request.count)
             work = self.among.high_slot
+        else:
+            slots = self.among.query(query, request.count).slots
+            work = len(self.among)
         request.write(request.address, slots.astype(np.uint64))
         return Answer(len(slots), work)
 
 
-def _among_experts(table: ExpertTable, query: int, count: int) -> np.ndarray:
+def _among_experts(table: ExpertTable, query: int, count: int) -> NDArray[np.int64]:
     from bem_kernel.search.brute import nearest_brute
 
     slots = np.zeros(count, dtype=np.int64)

@@ -182,7 +182,16 @@ def test_mutated_records() -> None:
 def test_deep_and_long_texts() -> None:
     deep = ".bits a\n.expert e: a = " + "(" * 20_000 + "a" + ")" * 20_000
     many = ".bits " + " ".join(f"b{i}" for i in range(20_000)) + "\n" + "HALT\n" * 20_000
-    for text in (deep, many, "[" * 50_000, "SET r1, " + "1+" * 20_000, '"' * 9_999, "x:" * 9_999):
+    apart = "LD r1, " + "[ " * 20_000
+    for text in (
+        deep,
+        many,
+        apart,
+        "[" * 50_000,
+        "SET r1, " + "1+" * 20_000,
+        '"' * 9_999,
+        "x:" * 9_999,
+    ):
         fault = fault_of(text)
         assert not fault or (PLACE.match(fault) and len(fault) < 1000)
 
