@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bb_core.cli import JsonOption
+from bb_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bem_kernel.ledger.heads import ExportedHead
 
 app = typer.Typer(no_args_is_help=True, help="Hash-chained ledgers.")
 
@@ -21,6 +25,9 @@ def log_verify(
     head: Annotated[
         str | None, typer.Option("--head", help="A chain hash kept elsewhere; it must occur.")
     ] = None,
+    heads: Annotated[
+        Path | None, typer.Option("--heads", help="A file of exported heads; all must agree.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Check a ledger's chain; exit 1 and name the first bad entry if it is broken.
@@ -29,7 +36,7 @@ def log_verify(
     """
     from bem_kernel.ledger.chain import verify
 
-    found = verify(file, head)
+    found = verify(file, head, _known_heads(heads))
     if json_output:
         record = {
             "entries": found.entries,
@@ -46,6 +53,38 @@ def log_verify(
         raise typer.Exit(1)
 
 
+@app.command("export-head")
+def log_export_head(
+    file: FileArgument,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="A file of heads to add it to; stdout if absent.")
+    ] = None,
+) -> None:
+    """Check a ledger and export its head, to be kept where the ledger's writer does not reach.
+
+    With --to the ledger must also agree with the heads that the file holds already.
+
+    Example: bem log export-head bb-work/logs/run.jsonl --to /media/safe/heads.jsonl
+    """
+    from bem_kernel.errors import LedgerError
+    from bem_kernel.ledger.chain import verify
+    from bem_kernel.ledger.heads import ExportedHead, add_head, encode_head, read_heads
+
+    found = verify(file, heads=() if to is None else read_heads(to))
+    if not found.ok:
+        raise LedgerError(
+            found.reason,
+            where=f"{file}: entry {found.first_bad}",
+            fix="export nothing from a ledger that is damaged or was changed",
+        )
+    exported = ExportedHead(found.entries, found.head)
+    if to is None:
+        typer.echo(encode_head(exported), nl=False)
+    else:
+        add_head(to, exported)
+        typer.echo(f"{exported.entries} entries, head {exported.head}", err=True)
+
+
 @app.command("show")
 def log_show(file: FileArgument) -> None:
     """Print a ledger's entries, one JSON object a line, each checked against the chain.
@@ -56,3 +95,14 @@ def log_show(file: FileArgument) -> None:
 
     for entry in read_entries(file):
         typer.echo(json.dumps(entry, ensure_ascii=False))
+
+
+def _known_heads(path: Path | None) -> tuple[ExportedHead, ...]:
+    """The heads in a file that was named; it must exist."""
+    from bem_kernel.ledger.heads import read_heads
+
+    if path is None:
+        return ()
+    if not path.exists():
+        raise UsageError("no such file", where="--heads", fix="name a file of exported heads")
+    return read_heads(path)

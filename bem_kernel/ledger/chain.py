@@ -14,12 +14,11 @@ Source: BEM core spec 3.6, 8.1, 11.1.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -29,20 +28,21 @@ from bb_core.canonical import canonical_json
 from bb_core.errors import BBError
 from bb_core.files import sync_directory
 from bem_kernel.errors import LedgerError
+from bem_kernel.ledger.heads import START, ExportedHead
+from bem_kernel.ledger.record import (
+    GENESIS,
+    MAX_RECORD_BYTES,
+    chain_hash,
+    check_record,
+    encode_record,
+    is_torn,
+    read_records,
+)
 
 _log = logging.getLogger(__name__)
 
-GENESIS = bytes(32)
-"""H_0."""
-
 SyncPolicy = Literal["always", "batch"]
 """When entries reach the disk: with every `append`, or with `commit`."""
-
-_HEAD = b'{"entry":'
-_MIDDLE = b',"hash":"'
-_TAIL = b'"}'
-_HEX_DIGITS = 64
-_FRAME_BYTES = len(_MIDDLE) + _HEX_DIGITS + len(_TAIL)
 
 
 @dataclass(frozen=True)
@@ -67,37 +67,70 @@ class Verification:
         return self.first_bad is None
 
 
-def chain_hash(head: bytes, canonical_entry: bytes) -> bytes:
-    """H_{k+1} from H_k and the canonical bytes of entry k; 32 bytes."""
-    return hashlib.sha256(head + canonical_entry).digest()
-
-
-def verify(path: str | Path, head: str | None = None) -> Verification:
+def verify(
+    path: str | Path, head: str | None = None, heads: Sequence[ExportedHead] = ()
+) -> Verification:
     """Check every record of a ledger file.
 
     Args:
         path: the ledger.
         head: a chain hash (hex) kept elsewhere. It must occur in the chain, so that a ledger cut
             off before it is found too; None: only the file itself is checked.
+        heads: exported heads, in the order of their entries; the chain must pass through all.
+            Where it does not, the first bad entry is the one after the last head that agrees:
+            which entry was rewritten, a chain that holds together does not tell.
 
     Raises:
         LedgerError: the file cannot be read.
     """
-    if head is not None:
-        head = head.lower()
-    seen = head in (None, GENESIS.hex())
-    current, count = GENESIS, 0
     with _open_for_reading(path) as file:
-        for line in file:
-            reason, body = _check_line(line, current)
-            if reason:
-                return Verification(count, current.hex(), count, reason)
-            current = chain_hash(current, body)
-            count += 1
-            seen = seen or current.hex() == head
+        return verify_records(read_records(file), head=head, heads=heads)
+
+
+def verify_records(
+    lines: Iterable[bytes],
+    head: str | None = None,
+    heads: Sequence[ExportedHead] = (),
+    after: ExportedHead = START,
+) -> Verification:
+    """`verify` for the lines of a ledger from some entry on, each with its line feed.
+
+    Args:
+        lines: the records; none of the entries before.
+        head: as for `verify`; a hash before these lines is not found.
+        heads: as for `verify`.
+        after: where the lines begin, as known from an earlier check.
+    """
+    wanted = None if head is None else head.lower()
+    current, count, agreed = bytes.fromhex(after.head), after.entries, after.entries
+    seen = wanted in (None, after.head)
+    expected = {each.entries: each.head for each in heads}
+    for line in lines:
+        if reason := _disagrees(expected, count, current):
+            return Verification(count, current.hex(), agreed, reason)
+        agreed = count if count in expected else agreed
+        reason, body = check_record(line, current)
+        if reason:
+            return Verification(count, current.hex(), count, reason)
+        current = chain_hash(current, body)
+        count += 1
+        seen = seen or current.hex() == wanted
+    if reason := _disagrees(expected, count, current):
+        return Verification(count, current.hex(), agreed, reason)
+    last = max(expected, default=0)
+    if last > count:
+        reason = f"the chain ends before the head exported after {last} entries"
+        return Verification(count, current.hex(), count, reason)
     if not seen:
         return Verification(count, current.hex(), count, "the chain ends before the given head")
     return Verification(count, current.hex())
+
+
+def _disagrees(expected: Mapping[int, str], count: int, current: bytes) -> str:
+    """What is wrong with the chain after `count` entries, by the exported heads; "" if nothing."""
+    if expected.get(count, current.hex()) == current.hex():
+        return ""
+    return f"the chain after {count} entries is not at the head exported then"
 
 
 def read_entries(path: str | Path) -> Iterator[dict[str, Any]]:
@@ -108,8 +141,8 @@ def read_entries(path: str | Path) -> Iterator[dict[str, Any]]:
     """
     current = GENESIS
     with _open_for_reading(path) as file:
-        for index, line in enumerate(file):
-            reason, body = _check_line(line, current)
+        for index, line in enumerate(read_records(file)):
+            reason, body = check_record(line, current)
             if reason:
                 raise _damaged(path, index, reason)
             current = chain_hash(current, body)
@@ -123,38 +156,6 @@ def _open_for_reading(path: str | Path) -> BinaryIO:
         raise LedgerError(
             f"cannot be read: {error.strerror}", where=str(path), fix="name a ledger file"
         ) from error
-
-
-def _check_line(line: bytes, head: bytes) -> tuple[str, bytes]:
-    """What is wrong with one record ("" if nothing), and the canonical bytes of its entry."""
-    if not line.endswith(b"\n"):
-        return f"torn record of {len(line)} bytes without its end of line", b""
-    body, stored = _split(line[:-1])
-    if stored is None:
-        return "not a ledger record", b""
-    if chain_hash(head, body).hex().encode() != stored:
-        return "the hash does not match the entry and the chain before it", b""
-    try:
-        canonical = canonical_json(json.loads(body))
-    except (ValueError, RecursionError, BBError):
-        return "the entry is not JSON", b""
-    if canonical != body or not body.startswith(b"{"):
-        return "the entry is not a JSON object in canonical form", b""
-    return "", body
-
-
-def _split(record: bytes) -> tuple[bytes, bytes | None]:
-    """A record's entry bytes and hash bytes; the hash is None if the frame is broken."""
-    start = len(record) - _FRAME_BYTES
-    framed = (
-        start > len(_HEAD)
-        and record.startswith(_HEAD)
-        and record.endswith(_TAIL)
-        and record[start : start + len(_MIDDLE)] == _MIDDLE
-    )
-    if not framed:
-        return b"", None
-    return record[len(_HEAD) : start], record[start + len(_MIDDLE) : -len(_TAIL)]
 
 
 def _damaged(path: str | Path, index: int, reason: str) -> LedgerError:
@@ -194,6 +195,11 @@ class Ledger:
             self._acquire()
             self._recover()
             sync_directory(self.path.parent)
+        except OSError as error:
+            os.close(self._file)
+            raise LedgerError(
+                f"cannot be read and synced: {error.strerror}", where=str(path), fix="try again"
+            ) from error
         except BaseException:
             os.close(self._file)
             raise
@@ -211,10 +217,10 @@ class Ledger:
     def _recover(self) -> None:
         """Check the chain, cut a torn tail off, and set the head, the count and the end."""
         self._head, self._count, self._size = GENESIS, 0, 0
-        with open(self.path, "rb") as file:
-            for line in file:
-                reason, body = _check_line(line, self._head)
-                if reason and _is_torn(line, self._head):
+        with open(self._file, "rb", closefd=False) as file:
+            for line in read_records(file):
+                reason, body = check_record(line, self._head)
+                if reason and is_torn(line, self._head):
                     self._cut_tail(len(line))
                     break
                 if reason:
@@ -222,7 +228,9 @@ class Ledger:
                 self._head = chain_hash(self._head, body)
                 self._count += 1
                 self._size += len(line)
-        self._durable = self._count
+        # What a killed writer left may be in memory only; from here on it counts as on disk.
+        os.fsync(self._file)
+        self._durable = ExportedHead(self._count, self._head.hex())
 
     def _cut_tail(self, size_bytes: int) -> None:
         _log.warning(
@@ -232,7 +240,6 @@ class Ledger:
             self._count - 1,
         )
         os.ftruncate(self._file, self._size)
-        os.fsync(self._file)
 
     @property
     def head(self) -> str:
@@ -242,6 +249,11 @@ class Ledger:
     @property
     def acknowledged(self) -> int:
         """Number of entries known to be on disk."""
+        return self._durable.entries
+
+    @property
+    def durable_head(self) -> ExportedHead:
+        """The chain hash after the entries known to be on disk: what may be kept elsewhere."""
         return self._durable
 
     def __len__(self) -> int:
@@ -265,13 +277,17 @@ class Ledger:
         except BBError as error:
             raise LedgerError(error.what, where=f"{self.path}: append", fix=error.fix) from error
         with self._lock:
+            self._check_usable()
+            # Until all is done, the file may hold what this object does not know of, for instance
+            # after an interrupt: then nothing more may be appended.
+            self._broken = "an append was interrupted"
             head = chain_hash(self._head, body)
-            self._write(_HEAD + body + _MIDDLE + head.hex().encode() + _TAIL + b"\n")
+            self._write(encode_record(body, head))
             if self.sync == "always":
                 self._fsync()
+                self._durable = ExportedHead(self._count + 1, head.hex())
             index, self._head, self._count = self._count, head, self._count + 1
-            if self.sync == "always":
-                self._durable = self._count
+            self._broken = ""
             return index
 
     def commit(self) -> int:
@@ -284,10 +300,11 @@ class Ledger:
             LedgerError: the disk refused.
         """
         with self._lock:
-            if self._durable < self._count:
+            if self._durable.entries < self._count:
+                self._check_usable()
                 self._fsync()
-                self._durable = self._count
-            return self._durable
+                self._durable = ExportedHead(self._count, self._head.hex())
+            return self._durable.entries
 
     def close(self) -> None:
         """Commit and release the file; closing twice does nothing."""
@@ -311,9 +328,18 @@ class Ledger:
     ) -> None:
         self.close()
 
-    def _write(self, record: bytes) -> None:
+    def _check_usable(self) -> None:
         if self._broken:
             raise LedgerError(self._broken, where=str(self.path), fix="open it again")
+
+    def _write(self, record: bytes) -> None:
+        if len(record) > MAX_RECORD_BYTES:
+            self._broken = ""
+            raise LedgerError(
+                f"an entry of {len(record)} bytes",
+                where=f"{self.path}: append",
+                fix=f"split it; {MAX_RECORD_BYTES} is the most",
+            )
         written = 0
         try:
             while written < len(record):
@@ -326,6 +352,7 @@ class Ledger:
         """Take a half-written record back; if even that fails, take no more."""
         try:
             os.ftruncate(self._file, self._size)
+            self._broken = ""
         except OSError:
             self._broken = "a failed write could not be taken back"
         raise LedgerError(
@@ -333,8 +360,6 @@ class Ledger:
         ) from error
 
     def _fsync(self) -> None:
-        if self._broken:
-            raise LedgerError(self._broken, where=str(self.path), fix="open it again")
         try:
             os.fsync(self._file)
         except OSError as error:
@@ -343,19 +368,3 @@ class Ledger:
             raise LedgerError(
                 f"cannot sync: {error.strerror}", where=str(self.path), fix="open it again"
             ) from error
-
-
-def _is_torn(line: bytes, head: bytes) -> bool:
-    """Whether an unterminated last line can be the beginning of a write that a crash cut off.
-
-    A whole record followed by something else than its newline is damage: it was acknowledged.
-    """
-    if line.endswith(b"\n"):
-        return False
-    middle = line.find(_MIDDLE)
-    while middle >= 0 and (end := middle + _FRAME_BYTES) < len(line):
-        body, stored = _split(line[:end])
-        if stored is not None and chain_hash(head, body).hex().encode() == stored:
-            return False
-        middle = line.find(_MIDDLE, middle + 1)
-    return True

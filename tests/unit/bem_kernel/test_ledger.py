@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from bem_kernel.errors import LedgerError
-from bem_kernel.ledger.chain import GENESIS, Ledger, Verification, read_entries, verify
+from bem_kernel.ledger import chain, record
+from bem_kernel.ledger.chain import Ledger, Verification, read_entries, verify, verify_records
+from bem_kernel.ledger.heads import START, ExportedHead
+from bem_kernel.ledger.record import GENESIS, chain_hash
 
 ENTRIES = [{"tool": "login"}, {"z": 1, "a": [True, None, "é\n"]}, {}]
 
@@ -65,8 +68,6 @@ def test_removed_swapped_and_inserted_entries_are_found(written: Path) -> None:
 
 
 def test_an_entry_that_is_chained_but_not_canonical_is_found(written: Path) -> None:
-    from bem_kernel.ledger.chain import chain_hash
-
     body = b'{"b": 1}'
     digest = chain_hash(GENESIS, body).hex().encode()
     written.write_bytes(b'{"entry":' + body + b',"hash":"' + digest + b'"}\n')
@@ -189,6 +190,123 @@ def test_after_a_failed_sync_nothing_more_is_taken(
         ledger.append({"x": 2})
     assert ledger.acknowledged == 3
     ledger.close()
+
+
+@pytest.mark.parametrize("call", ["write", "fsync"])
+def test_after_an_interrupted_append_nothing_more_is_taken(
+    written: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Else the next record would not follow the one that may have reached the file."""
+    real = getattr(os, call)
+
+    def interrupt(*arguments: object) -> None:
+        real(*arguments)
+        raise KeyboardInterrupt
+
+    ledger = Ledger(written)
+    monkeypatch.setattr(os, call, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        ledger.append({"x": 1})
+    monkeypatch.undo()
+    with pytest.raises(LedgerError, match="an append was interrupted; open it again"):
+        ledger.append({"x": 2})
+    ledger.close()
+    with Ledger(written) as again:
+        assert again.append({"x": 3}) == len(again) - 1
+    assert verify(written).ok
+    assert [*read_entries(written)][-1] == {"x": 3}
+
+
+def test_entries_are_bounded(written: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = written.read_bytes()
+    monkeypatch.setattr(chain, "MAX_RECORD_BYTES", 200)
+    monkeypatch.setattr(record, "MAX_RECORD_BYTES", 200)
+    with Ledger(written) as ledger:
+        with pytest.raises(LedgerError, match="append: an entry of 293 bytes; split it; 200 is"):
+            ledger.append({"x": "y" * 200})
+        assert ledger.append({"x": 1}) == 3
+    assert written.read_bytes().startswith(before)
+    # A line that is longer is no torn tail, whatever follows it.
+    good = written.read_bytes()
+    written.write_bytes(good + b"z" * 500 + b"\n")
+    with pytest.raises(LedgerError, match="entry 4: torn record of 200 bytes"):
+        Ledger(written)
+    assert verify(written).first_bad == 4
+
+
+def test_a_torn_tail_of_many_endings_is_told_in_one_pass(written: Path) -> None:
+    whole = written.read_bytes()
+    # Each of these could be the middle of a record; hashing every beginning anew would take days.
+    ending = b',"hash":"' + b"0" * 64 + b'"}'
+    written.write_bytes(whole + b'{"entry":' + ending * 100_000)
+    with Ledger(written) as ledger:
+        assert len(ledger) == 3
+    assert written.read_bytes() == whole
+
+
+def test_only_what_is_on_the_disk_is_exported(path: Path) -> None:
+    with Ledger(path, sync="batch") as ledger:
+        ledger.append({"i": 0})
+        assert ledger.durable_head == START
+        ledger.commit()
+        first = ledger.durable_head
+        assert first == ExportedHead(1, ledger.head)
+        ledger.append({"i": 1})
+        assert ledger.durable_head == first != ExportedHead(1, ledger.head)
+    with Ledger(path) as ledger:
+        assert ledger.durable_head == ExportedHead(2, ledger.head)
+        ledger.append({"i": 2})
+        assert ledger.durable_head == ExportedHead(3, ledger.head)
+
+
+def test_a_rewritten_chain_is_found_by_exported_heads(path: Path) -> None:
+    heads = []
+    with Ledger(path) as ledger:
+        for i in range(9):
+            ledger.append({"i": i})
+            if i % 3 == 2:
+                heads.append(ledger.durable_head)
+    assert verify(path, heads=heads).ok
+    entries = list(read_entries(path))
+    path.unlink()
+    entries[4] = {"i": "changed"}
+    with Ledger(path) as ledger:
+        for entry in entries:
+            ledger.append(entry)
+    assert verify(path).ok
+    found = verify(path, heads=heads)
+    assert found.first_bad == 3  # entries 3 to 5 are between the heads that agree and do not
+    assert found.reason == "the chain after 6 entries is not at the head exported then"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:4]))
+    found = verify(path, heads=heads)
+    assert (found.first_bad, found.entries) == (4, 4)
+    assert found.reason == "the chain ends before the head exported after 9 entries"
+    assert verify(path, heads=[ExportedHead(0, "00" * 31 + "01")]).first_bad == 0
+
+
+def test_a_check_goes_on_from_a_known_head(written: Path) -> None:
+    lines = written.read_bytes().splitlines(keepends=True)
+    whole = verify(written)
+    known = ExportedHead(1, verify_records(lines[:1]).head)
+    assert verify_records(lines[1:], after=known) == whole
+    assert verify_records(lines[2:], after=known).first_bad == 1
+    assert verify_records(lines[1:], after=known, heads=[known]).ok
+    assert verify_records([], after=known, head=known.head).ok
+
+
+def test_an_opening_that_cannot_sync_is_refused(
+    written: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(LedgerError, match="cannot be read and synced: Input/output error; try"):
+        Ledger(written)
+    monkeypatch.undo()
+    with Ledger(written) as ledger:  # the lock was released
+        assert len(ledger) == 3
 
 
 def test_a_closed_ledger_takes_nothing(written: Path) -> None:
