@@ -20,7 +20,7 @@ import numpy as np
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.engines.llvm_source import SYMBOL, Shape, llvm_source, order_of
 from bem_kernel.engines.native import call_planes
-from bem_kernel.engines.schedule import most_alive
+from bem_kernel.engines.schedule import most_alive, reads_of
 from bem_kernel.errors import EngineError
 from bem_kernel.lanes import Planes, check_planes
 
@@ -74,7 +74,7 @@ def fits_stack(circuit: Circuit) -> bool:
 
     Results that no register has room for go there, 64 bytes each.
     """
-    return most_alive(circuit, order_of(circuit)) <= MOST_ALIVE
+    return most_alive(reads_of(circuit), order_of(circuit)) <= MOST_ALIVE
 
 
 def assembly(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -> str:

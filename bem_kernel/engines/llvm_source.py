@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
-from bem_kernel.engines.schedule import operands, spread
+from bem_kernel.engines.schedule import Reads, reads_of, spread
 
 SYMBOL = "circuit"
 """Name of the function in the module."""
@@ -57,7 +57,7 @@ class Shape:
 
 def order_of(circuit: Circuit) -> list[int]:
     """The order of the gates in the code."""
-    return spread(circuit, _WINDOW, _DISTANCE)
+    return spread(circuit, reads_of(circuit), _WINDOW, _DISTANCE)
 
 
 def llvm_source(circuit: Circuit, shapes: tuple[Shape, ...]) -> str:
@@ -139,6 +139,7 @@ class _Body:
         self.circuit = circuit
         self.shape = shape
         self.prefix = prefix
+        self.reads: Reads = reads_of(circuit)
         self.outputs_of: dict[int, list[int]] = {}
         for output, slot in enumerate(circuit.outputs):
             self.outputs_of.setdefault(slot, []).append(output)
@@ -146,7 +147,7 @@ class _Body:
 
     def lines(self, order: list[int]) -> Iterator[str]:
         """Loads, gates in order, and each output's store where its slot is computed."""
-        used = {s for slot in order for s in operands(self.circuit, slot)}
+        used = {s for slot in order for s in self.reads[slot]}
         used.update(self.outputs_of)
         inputs = sorted(slot for slot in used if slot < self.circuit.n_inputs)
         if len(inputs) <= _MOST_EARLY_INPUTS:
@@ -157,7 +158,7 @@ class _Body:
                 yield from self.load(slot)
                 yield from self.store(slot)
         for slot in order:
-            for operand in operands(self.circuit, slot):
+            for operand in self.reads[slot]:
                 yield from self.load(operand)
             yield from self.gate(slot)
             yield from self.store(slot)

@@ -28,7 +28,7 @@ def pack_gates(circuit: Circuit) -> NDArray[np.int32]:
         raise CircuitError(
             f"{circuit.n_slots} slots", where="packed.pack_gates", fix="split the circuit"
         )
-    rows = [(gate.op, gate.a, gate.b) for gate in circuit.gates]
+    rows = [(int(gate.op), gate.a, gate.b) for gate in circuit.gates]
     return np.array(rows, dtype=np.int32).reshape(len(rows), 3)
 
 

@@ -10,7 +10,6 @@ program without jumps.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -19,15 +18,20 @@ from bem_kernel.circuits.circuit import ARITY, Circuit, Op
 _WINDOW, _DISTANCE = 16, 4  # measured at 256 gates: a third quicker than depth first, 3 rows more
 
 
-def operands(circuit: Circuit, slot: int) -> tuple[int, ...]:
-    """The slots that the gate of a slot reads; none for an input or a constant."""
-    if slot < circuit.n_inputs:
-        return ()
-    gate = circuit.gates[slot - circuit.n_inputs]
-    return (gate.a, gate.b)[: ARITY[gate.op]]
+Reads = list[tuple[int, ...]]
+"""For each slot the slots that its gate reads; none for an input or a constant."""
+
+_ARITY = tuple(ARITY[op] for op in Op)  # by value: hashing an enumeration's member is slow
 
 
-def depth_first(circuit: Circuit) -> list[int]:
+def reads_of(circuit: Circuit) -> Reads:
+    """What the gate of each slot reads."""
+    reads: Reads = [()] * circuit.n_inputs
+    reads.extend((gate.a, gate.b)[: _ARITY[gate.op]] for gate in circuit.gates)
+    return reads
+
+
+def depth_first(circuit: Circuit, reads: Reads) -> list[int]:
     """The slots of all gates that an output needs, each after its operands, output by output."""
     order: list[int] = []
     placed = set(range(circuit.n_inputs))
@@ -38,7 +42,7 @@ def depth_first(circuit: Circuit) -> list[int]:
             if slot in placed:
                 stack.pop()
                 continue
-            waiting = [s for s in reversed(operands(circuit, slot)) if s not in placed]
+            waiting = [s for s in reversed(reads[slot]) if s not in placed]
             if waiting:
                 stack.extend(waiting)
             else:
@@ -48,7 +52,7 @@ def depth_first(circuit: Circuit) -> list[int]:
     return order
 
 
-def spread(circuit: Circuit, window: int, distance: int) -> list[int]:
+def spread(circuit: Circuit, reads: Reads, window: int, distance: int) -> list[int]:
     """`depth_first`, eased so that a gate rarely waits for the result just before it.
 
     Depth first alone makes a chain in which each gate reads the one before, so that a processor
@@ -57,6 +61,7 @@ def spread(circuit: Circuit, window: int, distance: int) -> list[int]:
 
     Args:
         circuit: the gates.
+        reads: what they read.
         window: how many gates ahead of the depth-first order to look.
         distance: steps that an operand should be old.
 
@@ -65,12 +70,12 @@ def spread(circuit: Circuit, window: int, distance: int) -> list[int]:
 
     Source: list scheduling (Gibbons and Muchnick 1986) with a bounded window.
     """
-    waiting = depth_first(circuit)
+    waiting = depth_first(circuit, reads)
     readers: dict[int, list[int]] = {}
     missing: dict[int, int] = {}
     newest = dict.fromkeys(waiting, -distance - 1)  # step of a gate's newest operand
     for slot in waiting:
-        gates = {s for s in operands(circuit, slot) if s >= circuit.n_inputs}
+        gates = {s for s in reads[slot] if s >= circuit.n_inputs}
         missing[slot] = len(gates)
         for gate in gates:
             readers.setdefault(gate, []).append(slot)
@@ -102,15 +107,15 @@ def _pick(ahead: list[int], missing: dict[int, int], newest: dict[int, int], bef
     return best
 
 
-def most_alive(circuit: Circuit, order: list[int]) -> int:
+def most_alive(reads: Reads, order: list[int]) -> int:
     """The largest number of slots that hold something a later gate of `order` still reads."""
     last_use: dict[int, int] = {}
     for step, slot in enumerate(order):
-        last_use.update(dict.fromkeys(operands(circuit, slot), step))
+        last_use.update(dict.fromkeys(reads[slot], step))
     alive: set[int] = set()
     most = 0
     for step, slot in enumerate(order):
-        read = operands(circuit, slot)
+        read = reads[slot]
         alive.update((*read, slot))
         most = max(most, len(alive))
         alive.difference_update(s for s in (*read, slot) if last_use.get(s, step) == step)
@@ -128,39 +133,31 @@ class Schedule:
         n_rows: rows in use, the first `n_inputs` of which hold the inputs at the start.
     """
 
-    steps: tuple[tuple[Op, int, int, int], ...]
+    steps: tuple[tuple[int, int, int, int], ...]
     outputs: tuple[int, ...]
     n_rows: int
 
 
 def schedule(circuit: Circuit) -> Schedule:
     """Order the gates and share rows between results that are not alive together."""
-    order = spread(circuit, _WINDOW, _DISTANCE)
+    reads = reads_of(circuit)
+    order = spread(circuit, reads, _WINDOW, _DISTANCE)
     last_use: dict[int, int] = {}
     for step, slot in enumerate(order):
-        last_use.update(dict.fromkeys(operands(circuit, slot), step))
+        last_use.update(dict.fromkeys(reads[slot], step))
     last_use.update(dict.fromkeys(circuit.outputs, len(order)))
     row_of = {slot: slot for slot in range(circuit.n_inputs)}
     free = [slot for slot in range(circuit.n_inputs) if slot not in last_use]
     n_rows = circuit.n_inputs
-    steps: list[tuple[Op, int, int, int]] = []
+    steps: list[tuple[int, int, int, int]] = []
     for step, slot in enumerate(order):
-        gate = circuit.gates[slot - circuit.n_inputs]
-        read = operands(circuit, slot)
+        read = reads[slot]
         a, b = (*(row_of[s] for s in read), 0, 0)[:2]
-        free.extend(_dying(row_of, last_use, read, step))
+        free.extend(row_of[s] for s in set(read) if last_use[s] == step)
         if not free:
             free.append(n_rows)
             n_rows += 1
         row_of[slot] = free.pop()
-        steps.append((gate.op, a, b, row_of[slot]))
+        op = int(circuit.gates[slot - circuit.n_inputs].op)  # numpy reads integers faster
+        steps.append((op, a, b, row_of[slot]))
     return Schedule(tuple(steps), tuple(row_of[s] for s in circuit.outputs), n_rows)
-
-
-def _dying(
-    row_of: dict[int, int], last_use: dict[int, int], read: tuple[int, ...], step: int
-) -> Iterator[int]:
-    """The rows of the slots that are read for the last time at a step."""
-    for slot in dict.fromkeys(read):
-        if last_use[slot] == step:
-            yield row_of[slot]

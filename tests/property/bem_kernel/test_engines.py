@@ -18,7 +18,7 @@ from bem_kernel.engines import reference as engine_reference
 from bem_kernel.engines.interpreter import run_gates
 from bem_kernel.engines.packed import pack_gates, pack_outputs
 from bem_kernel.engines.scan import scan_with_state
-from bem_kernel.engines.schedule import depth_first, operands, schedule
+from bem_kernel.engines.schedule import depth_first, reads_of, schedule, spread
 from bem_kernel.lanes import Planes
 
 ENGINES = [None, "integer", "interpreter", "llvm"]
@@ -97,11 +97,14 @@ def test_schedules_keep_what_is_still_needed(circuit: Circuit) -> None:
     plan = schedule(circuit)
     assert plan.n_rows <= circuit.n_slots
     assert len(plan.steps) == len(prune(circuit).gates)
-    order = depth_first(circuit)
-    done = set(range(circuit.n_inputs))
-    for slot in order:
-        assert done.issuperset(operands(circuit, slot))
-        done.add(slot)
+    reads = reads_of(circuit)
+    straight = depth_first(circuit, reads)
+    for order in (straight, spread(circuit, reads, 3, 1), spread(circuit, reads, 64, 16)):
+        assert sorted(order) == sorted(straight)
+        done = set(range(circuit.n_inputs))
+        for slot in order:
+            assert done.issuperset(reads[slot])
+            done.add(slot)
 
 
 @settings(max_examples=25, deadline=None)

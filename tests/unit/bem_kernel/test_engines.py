@@ -9,7 +9,7 @@ from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
 from bem_kernel.engines import integer, llvm
 from bem_kernel.engines.engine import MODULES, evaluate
 from bem_kernel.engines.heat import HeatMap, Stage
-from bem_kernel.engines.schedule import most_alive
+from bem_kernel.engines.schedule import most_alive, reads_of
 from bem_kernel.errors import EngineError, ShapeError
 from bem_kernel.forms.truth_table import counting_planes
 from bem_kernel.lanes import Planes, unpack_bits
@@ -138,4 +138,4 @@ def test_code_that_would_overflow_the_stack_is_refused() -> None:
     assert heat.stage is Stage.INTERPRETED
     heat.note(1)
     assert heat.stage is Stage.INTERPRETED
-    assert most_alive(sums_of_pairs(5), list(range(6, 20))) == 7
+    assert most_alive(reads_of(sums_of_pairs(5)), list(range(6, 20))) == 7
