@@ -270,6 +270,6 @@ def _region(
         raise RunnerError(
             f"the {name} in memory is {region.dtype} of shape {region.shape}",
             where="runner",
-            fix=f"use the runner configuration the memory was made with: {shape}",
+            fix=f"this runner configuration has {shape}; use the one the memory was made with",
         )
     return region
