@@ -112,7 +112,7 @@ def table_from_circuit(circuit: Circuit) -> PackedTable:
 
     n = circuit.n_inputs
     words = np.empty((circuit.n_outputs, words_of(n)), dtype=np.uint64)
-    tabulate(circuit.packed, n, np.array(circuit.outputs, dtype=np.int64), words)
+    tabulate(circuit.packed, n, np.array(circuit.outputs, dtype=np.int64), words.reshape(-1))
     return PackedTable(n, words)
 
 

@@ -86,10 +86,10 @@ def robdd_from_table(table: PackedTable) -> Robdd:
     Raises:
         ShapeError: the functions have more than 2**27 words between them.
     """
-    from bem_kernel.forms.robdd_kernel import diagram_of_table
+    from bem_kernel.forms.robdd_kernel import diagram_of_words
 
     nodes, roots = _room(table.n_outputs, table.n_inputs)
-    count = diagram_of_table(table.words, table.n_inputs, nodes, roots)
+    count = diagram_of_words(table.words.reshape(-1), table.n_inputs, nodes, roots)
     return Robdd(table.n_inputs, nodes[:count].copy(), roots)
 
 
@@ -105,7 +105,7 @@ def robdd_from_circuit(circuit: Circuit) -> Robdd:
     n = circuit.n_inputs
     nodes, roots = _room(circuit.n_outputs, n)
     outputs = np.array(circuit.outputs, dtype=np.int64)
-    count = diagram_of_gates(circuit.packed, n, outputs, words_of(n), nodes, roots)
+    count = diagram_of_gates(circuit.packed, n, outputs, nodes, roots)
     return Robdd(n, nodes[:count].copy(), roots)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from bem_kernel.compiled import kernel
-from bem_kernel.forms.table_kernel import tabulate
+from bem_kernel.forms.table_kernel import tabulate, words_for_inputs
 
 LEAF_NODES = 256
 """More than the nodes of all functions of three variables."""
@@ -172,37 +172,34 @@ def _build(different, level, n_inputs, nodes):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel("int64(uint64[:, ::1], int64, int32[:, ::1], int32[::1])")
-def diagram_of_table(table, n_inputs, nodes, roots):  # type: ignore[no-untyped-def]
+@kernel("int64(uint64[::1], int64, int32[:, ::1], int32[::1])")
+def diagram_of_words(words, n_inputs, nodes, roots):  # type: ignore[no-untyped-def]
     """The shared diagram of the functions of a packed table.
 
     Args:
-        table: (m, max(1, 2**n_inputs / 64)) uint64.
+        words: (k,) uint64, the words of the table, function after function.
         n_inputs: number of inputs.
-        nodes: (LEAF_NODES + 8 * words of the table, 3) int32, written.
+        nodes: (LEAF_NODES + 8 k, 3) int32, written.
         roots: (m,) int32, written.
 
     Returns:
         The number of nodes.
     """
-    words = table.reshape(table.shape[0] * table.shape[1])
     level = np.empty(words.shape[0], dtype=np.int32)
     different = np.empty(words.shape[0], dtype=np.uint64)
     found = _find_words(words, level, different)
     count = _build(different[:found], level, n_inputs, nodes)
-    roots[:] = level[: roots.shape[0]]
+    for j in range(roots.shape[0]):
+        roots[j] = level[j]
     return count
 
 
-@kernel("int64(int32[:, ::1], int64, int64[::1], int64, int32[:, ::1], int32[::1])")
-def diagram_of_gates(gates, n_inputs, outputs, words, nodes, roots):  # type: ignore[no-untyped-def]
-    """The shared diagram of packed gates, in one call; arguments as of `tabulate` and above.
-
-    Six arguments, since the arrays of a circuit and of a diagram are not one.
-    """
-    table = np.empty((outputs.shape[0], words), dtype=np.uint64)
-    tabulate(gates, n_inputs, outputs, table)
-    return diagram_of_table(table, n_inputs, nodes, roots)
+@kernel("int64(int32[:, ::1], int64, int64[::1], int32[:, ::1], int32[::1])")
+def diagram_of_gates(gates, n_inputs, outputs, nodes, roots):  # type: ignore[no-untyped-def]
+    """The shared diagram of packed gates: `tabulate` and `diagram_of_words` in one call."""
+    words = np.empty(outputs.shape[0] * words_for_inputs(n_inputs), dtype=np.uint64)
+    tabulate(gates, n_inputs, outputs, words)
+    return diagram_of_words(words, n_inputs, nodes, roots)
 
 
 @kernel("int64(int32[:, ::1], int32[::1], int64)")

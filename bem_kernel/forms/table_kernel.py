@@ -104,15 +104,22 @@ def _rows_mask(n_inputs):  # type: ignore[no-untyped-def]
     return (np.uint64(1) << np.uint64(np.int64(1) << n_inputs)) - np.uint64(1)
 
 
-@kernel("void(int32[:, ::1], int64, int64[::1], uint64[:, ::1])")
-def tabulate(gates, n_inputs, outputs, table):  # type: ignore[no-untyped-def]
+@kernel("int64(int64)")
+def words_for_inputs(n_inputs):  # type: ignore[no-untyped-def]
+    """Number of words of a function."""
+    return np.int64(1) << max(n_inputs - _WORD_INPUTS, 0)
+
+
+@kernel("void(int32[:, ::1], int64, int64[::1], uint64[::1])")
+def tabulate(gates, n_inputs, outputs, words):  # type: ignore[no-untyped-def]
     """The truth table of packed gates, 64 words at a time.
 
     Args:
         gates: (G, 3) int32, rows (operation, slot a, slot b).
         n_inputs: number of inputs.
         outputs: (m,) int64, slots; used up as scratch.
-        table: (m, max(1, 2**n_inputs / 64)) uint64, written; rows past the last are 0.
+        words: (m * words_for_inputs(n_inputs),) uint64, written, function after function; rows
+            past the last are 0.
     """
     program = np.empty((1 + gates.shape[0], 4), dtype=np.int32)
     n_rows = _assign_rows(gates, n_inputs, outputs, program)
@@ -120,15 +127,16 @@ def tabulate(gates, n_inputs, outputs, table):  # type: ignore[no-untyped-def]
     start = line_start(np.uint64(memory.ctypes.data))
     skipped = np.int64(start - np.uint64(memory.ctypes.data)) >> 3
     rows = memory[skipped : skipped + n_rows * BLOCK_WORDS]
-    width = min(table.shape[1], BLOCK_WORDS)
+    per_function = words_for_inputs(n_inputs)
+    width = min(per_function, BLOCK_WORDS)
     keep = _rows_mask(n_inputs)
-    for first in range(0, table.shape[1], BLOCK_WORDS):
+    for first in range(0, per_function, BLOCK_WORDS):
         _fill_inputs(rows, n_inputs, first)
         run_block(program, start, (width + WORDS - 1) // WORDS)
         for j in range(outputs.shape[0]):
-            row = outputs[j] * BLOCK_WORDS
+            row, target = outputs[j] * BLOCK_WORDS, j * per_function + first
             for w in range(width):
-                table[j, first + w] = rows[row + w] & keep
+                words[target + w] = rows[row + w] & keep
 
 
 @kernel("void(int32[:, ::1], int32[::1], int64, uint64[:, ::1])")
