@@ -3,7 +3,7 @@
 #   make run            do the main job; finished steps are reused, FRESH=1 starts over
 #   make test           run the tests that are quick enough for every change
 #   make slow           run the tests that take longer
-#   make bench          measure the benchmark rows; ROWS='machine.*' selects
+#   make bench          measure the benchmark rows; ROWS='machine.*' selects, FULL=1 takes full sizes
 #   make check          formatting, lint, types, layers
 #   make docs           build the API reference into docs/api
 #   make setup          make .venv and install the pinned packages
@@ -25,6 +25,7 @@ PY ?= $(shell for python in python3.11 python3.12 python3; do \
 # The stamp's name holds what was installed from, so that a change of either file sets up again.
 KEY := $(shell cat pyproject.toml constraints.txt | cksum | tr ' ' '-')
 STAMP := $(VENV)/.setup-$(KEY)
+PEERS := $(VENV)/.setup-peers-$(KEY)
 
 setup: $(STAMP)
 
@@ -54,8 +55,14 @@ slow: $(STAMP)
 	@echo "slow: the tests marked slow"
 	@$(BIN)/python -m pytest -q -m slow
 
-bench: $(STAMP)
-	@$(BIN)/python -m benchmarks $(ROWS)
+bench: $(PEERS)
+	@$(BIN)/python -m benchmarks $(ROWS) $(if $(filter-out 0,$(FULL)),--full)
+
+$(PEERS): $(STAMP)
+	@echo "bench: installing what is measured against"
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --disable-pip-version-check -q \
+		-c constraints.txt -e '.[bench]'
+	@touch $@
 
 check: $(STAMP)
 	$(BIN)/ruff format --check .
