@@ -4,6 +4,7 @@ BBError
 └── KernelError
     ├── ShapeError        an array has the wrong shape, dtype or range
     ├── CircuitError      a gate list is not a straight-line circuit
+    ├── DrawingError      a picture would be too large to read, or its labels do not fit
     ├── EngineError       an engine cannot run here, or not on this input
     ├── CnfError          a formula in conjunctive normal form does not hold together
     ├── ProofError        a proof is malformed; a false one is rejected, not an error
@@ -50,6 +51,10 @@ class CnfError(KernelError):
 
 class ProofError(KernelError):
     """A proof is malformed; a false one is rejected, which is no error."""
+
+
+class DrawingError(KernelError):
+    """A picture would be too large to read, or its labels do not fit."""
 
 
 class ExpressionError(KernelError):

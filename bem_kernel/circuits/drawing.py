@@ -13,8 +13,7 @@ from itertools import pairwise
 
 from bem_kernel.circuits.circuit import ARITY, Circuit, Op
 from bem_kernel.circuits.layered import Layout, Link, place
-from bem_kernel.circuits.svg import document, element, group, text, text_width
-from bem_kernel.errors import CircuitError
+from bem_kernel.circuits.svg import check_size, document, element, group, labels, text, text_width
 
 MAX_GATES = 2000
 
@@ -70,28 +69,15 @@ def draw_circuit(
         An SVG document.
 
     Raises:
-        CircuitError: too many gates to be seen, or another number of names.
+        DrawingError: too many gates to be seen, or another number of names.
     """
-    if len(circuit.gates) > MAX_GATES:
-        raise CircuitError(
-            f"{len(circuit.gates)} gates", where="drawing", fix=f"draw at most {MAX_GATES}"
-        )
-    inputs = _names("input", "x", input_names, circuit.n_inputs)
-    outputs = _names("output", "y", output_names, circuit.n_outputs)
+    check_size("gate", len(circuit.gates), MAX_GATES)
+    inputs = labels("input", "x", input_names, circuit.n_inputs)
+    outputs = labels("output", "y", output_names, circuit.n_outputs)
     sheet = _laid_out(circuit, inputs, outputs)
     height = 2 * _MARGIN + max(sheet.layout.width, _LABEL_HEIGHT)
     elements = [*_wires(sheet), *_gates(sheet), *_labels(sheet)]
     return document(max(sheet.right, default=0) + _MARGIN, height, _STYLE, elements)
-
-
-def _names(kind: str, letter: str, given: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    if given is None:
-        return tuple(f"{letter}{i}" for i in range(count))
-    if len(given) != count:
-        raise CircuitError(
-            f"{len(given)} names for {count} {kind}s", where="drawing", fix=f"name each {kind}"
-        )
-    return tuple(given)
 
 
 def _laid_out(circuit: Circuit, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> _Sheet:

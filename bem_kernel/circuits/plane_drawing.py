@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.circuits.svg import document, element, group, text, text_width
+from bem_kernel.circuits.svg import check_size, document, element, group, labels, text, text_width
 from bem_kernel.errors import ShapeError
 from bem_kernel.lanes import WORD_BITS, lane_mask, unpack_bits, words_for
 
@@ -63,7 +63,8 @@ def draw_planes(
         An SVG document.
 
     Raises:
-        ShapeError: the history is not such an array, or the names or lanes do not fit it.
+        ShapeError: the history is not such an array, or has fewer lanes.
+        DrawingError: it is too large to be seen, or the names do not fit it.
     """
     _check(history, names, lanes, step_names)
     steps, bits, _ = history.shape
@@ -96,18 +97,10 @@ def _check(
             fix="stack the planes of each step",
         )
     steps, bits, words = history.shape
-    if steps > MAX_STEPS or bits > MAX_BITS:
-        raise ShapeError(
-            f"{steps} steps of {bits} bits",
-            where=where,
-            fix=f"draw at most {MAX_STEPS} steps of {MAX_BITS} bits at a time",
-        )
-    if len(names) != bits:
-        raise ShapeError(f"{len(names)} names for {bits} bits", where=where, fix="name each bit")
-    if step_names is not None and len(step_names) != steps:
-        raise ShapeError(
-            f"{len(step_names)} names for {steps} steps", where=where, fix="name each step or none"
-        )
+    check_size("step", steps, MAX_STEPS)
+    check_size("bit", bits, MAX_BITS)
+    labels("bit", "", names, bits)
+    labels("step", "", step_names, steps)
     if lanes < 1 or words_for(lanes) > words:
         raise ShapeError(
             f"{lanes} lanes of {words} words", where=where, fix=f"use 1 to {WORD_BITS * words}"

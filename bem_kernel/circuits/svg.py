@@ -5,8 +5,35 @@ from __future__ import annotations
 from collections.abc import Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from bem_kernel.errors import DrawingError
+
 FONT_PX = 12
 FONT = "'DejaVu Sans Mono',Menlo,Consolas,monospace"
+
+
+def labels(kind: str, letter: str, given: Sequence[str] | None, count: int) -> tuple[str, ...]:
+    """One label per thing of a kind: those given, or a letter and a number.
+
+    Raises:
+        DrawingError: there are not as many as things.
+    """
+    if given is None:
+        return tuple(f"{letter}{i}" for i in range(count))
+    if len(given) != count:
+        raise DrawingError(
+            f"{len(given)} names for {count} {kind}s", where="drawing", fix=f"name each {kind}"
+        )
+    return tuple(given)
+
+
+def check_size(kind: str, count: int, most: int) -> None:
+    """Refuse to draw what nobody could see.
+
+    Raises:
+        DrawingError: there are more than `most`.
+    """
+    if count > most:
+        raise DrawingError(f"{count} {kind}s", where="drawing", fix=f"draw at most {most}")
 
 
 def text_width(text: str) -> int:

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from bem_kernel.circuits.layered import Layout, Link, place
-from bem_kernel.circuits.svg import document, element, group, text, text_width
-from bem_kernel.errors import ShapeError
+from bem_kernel.circuits.svg import check_size, document, element, group, labels, text, text_width
 from bem_kernel.forms.robdd import Robdd
 
 MAX_NODES = 1000
@@ -44,38 +43,23 @@ def draw_robdd(
         An SVG document.
 
     Raises:
-        ShapeError: too many nodes to be seen, or another number of names.
+        DrawingError: too many nodes to be seen, or another number of names.
     """
-    if len(diagram.nodes) > MAX_NODES:
-        raise ShapeError(
-            f"{len(diagram.nodes)} nodes", where="robdd_drawing", fix=f"draw at most {MAX_NODES}"
-        )
-    inputs = _names("variable", "x", input_names, diagram.n_inputs)
-    outputs = _names("root", "y", output_names, len(diagram.roots))
+    check_size("node", len(diagram.nodes), MAX_NODES)
+    inputs = labels("variable", "x", input_names, diagram.n_inputs)
+    outputs = labels("root", "y", output_names, len(diagram.roots))
     nodes, roots = diagram.nodes.tolist(), diagram.roots.tolist()
-    labels = ["0", "1", *(inputs[variable] for variable, _, _ in nodes), *outputs]
+    shown = ["0", "1", *(inputs[variable] for variable, _, _ in nodes), *outputs]
     layers = _layers(nodes, len(roots))
     links = _links(nodes, roots)
-    layout = place(layers, [_width(label) for label in labels], links, _GAP)
+    layout = place(layers, [_width(label) for label in shown], links, _GAP)
     reached = {_FALSE, _TRUE} & {node for link in links for node in (link.source, link.target)}
-    elements = _lines(links, len(labels), layout)
-    for node, label in enumerate(labels):
+    elements = _lines(links, len(shown), layout)
+    for node, label in enumerate(shown):
         if node > _TRUE or node in reached:
             elements.append(_box(node, label, nodes, layout))
     height = 2 * _MARGIN + _HEIGHT + _ROW * max(layers)
     return document(2 * _MARGIN + layout.width, height, _STYLE, elements)
-
-
-def _names(kind: str, letter: str, given: Sequence[str] | None, count: int) -> tuple[str, ...]:
-    if given is None:
-        return tuple(f"{letter}{i}" for i in range(count))
-    if len(given) != count:
-        raise ShapeError(
-            f"{len(given)} names for {count} {kind}s",
-            where="robdd_drawing",
-            fix=f"name each {kind}",
-        )
-    return tuple(given)
 
 
 def _layers(nodes: Sequence[Sequence[int]], n_roots: int) -> list[int]:

@@ -16,7 +16,7 @@ from bem_kernel.circuits.drawing import draw_circuit
 from bem_kernel.circuits.expression import compile_expressions
 from bem_kernel.circuits.plane_drawing import draw_planes
 from bem_kernel.circuits.random_circuit import random_circuit
-from bem_kernel.errors import CircuitError, ShapeError
+from bem_kernel.errors import DrawingError, ShapeError
 from bem_kernel.forms.packed_table import table_from_circuit
 from bem_kernel.forms.robdd import Robdd, robdd_from_table
 from bem_kernel.forms.robdd_drawing import draw_robdd
@@ -173,11 +173,8 @@ HISTORY = np.zeros((3, 2, 1), dtype=np.uint64)
     [
         ((HISTORY[0], ["a", "b"], 1), r"expected \(steps, bits, words\) uint64, got uint64"),
         ((HISTORY.astype(int), ["a", "b"], 1), ".* got int64 of shape"),
-        ((HISTORY, ["a"], 1), "1 names for 2 bits; name each bit"),
         ((HISTORY, ["a", "b"], 65), "65 lanes of 1 words; use 1 to 64"),
         ((HISTORY, ["a", "b"], 0), "0 lanes of 1 words"),
-        ((HISTORY, ["a", "b"], 1, ["x"]), "1 names for 3 steps; name each step or none"),
-        ((np.zeros((2001, 1, 1), np.uint64), ["a"], 1), "2001 steps of 1 bits; draw at most 2000"),
     ],
 )
 def test_histories_that_do_not_fit_are_refused(arguments: tuple, message: str) -> None:
@@ -186,15 +183,23 @@ def test_histories_that_do_not_fit_are_refused(arguments: tuple, message: str) -
 
 
 def test_what_nobody_could_see_is_refused() -> None:
-    with pytest.raises(CircuitError, match="drawing: 2001 gates; draw at most 2000"):
+    with pytest.raises(DrawingError, match="drawing: 2001 gates; draw at most 2000"):
         draw_circuit(Circuit(1, (Gate(Op.NOT, 0),) * 2001, ()))
-    with pytest.raises(CircuitError, match="drawing: 1 names for 2 inputs; name each input"):
+    with pytest.raises(DrawingError, match="drawing: 1 names for 2 inputs; name each input"):
         draw_circuit(Circuit(2, (), ()), ["a"])
-    with pytest.raises(CircuitError, match="drawing: 0 names for 1 outputs; name each output"):
+    with pytest.raises(DrawingError, match="drawing: 0 names for 1 outputs; name each output"):
         draw_circuit(Circuit(2, (), (0,)), None, [])
     nodes = np.array([[i, 0, i + 1 if i else 1] for i in range(1001)], dtype=np.int32)
     long = Robdd(1001, nodes, np.array([1002], dtype=np.int32))
-    with pytest.raises(ShapeError, match="robdd_drawing: 1001 nodes; draw at most 1000"):
+    with pytest.raises(DrawingError, match="drawing: 1001 nodes; draw at most 1000"):
         draw_robdd(long)
-    with pytest.raises(ShapeError, match="robdd_drawing: 2 names for 1 variables"):
+    with pytest.raises(DrawingError, match="drawing: 2 names for 1 variables"):
         draw_robdd(diagram_of(arith.parity(1)), ["a", "b"])
+    with pytest.raises(DrawingError, match="drawing: 1 names for 2 bits; name each bit"):
+        draw_planes(HISTORY, ["a"], 1)
+    with pytest.raises(DrawingError, match="drawing: 1 names for 3 steps; name each step"):
+        draw_planes(HISTORY, ["a", "b"], 1, ["x"])
+    with pytest.raises(DrawingError, match="drawing: 2001 steps; draw at most 2000"):
+        draw_planes(np.zeros((2001, 1, 1), np.uint64), ["a"], 1)
+    with pytest.raises(DrawingError, match="drawing: 513 bits; draw at most 512"):
+        draw_planes(np.zeros((1, 513, 1), np.uint64), [""] * 513, 1)
