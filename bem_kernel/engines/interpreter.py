@@ -28,6 +28,7 @@ from bem_kernel.engines.vectors import (
     copy_word,
     gate_block,
     gate_vector,
+    gate_words,
 )
 from bem_kernel.lanes import Planes, check_planes
 
@@ -57,11 +58,11 @@ def _run_word(gates, n_inputs, slots):  # type: ignore[no-untyped-def]
 
 @kernel("void(int32[:, ::1], int64, uint64[:, ::1], int64, int64)")
 def _run_tail(gates, n_inputs, slots, first, last):  # type: ignore[no-untyped-def]
-    """All gates on words first to last-1: whole vectors, then single words."""
+    """All gates on words first to last-1: whole vectors, then a part of one."""
     pitch = np.uint64(slots.shape[1] * _WORD_BYTES)
     start = np.uint64(slots.ctypes.data) + np.uint64(first * _WORD_BYTES)
     vectors = (last - first) // WORDS
-    rest = first + vectors * WORDS
+    rest = np.uint64((last - first) % WORDS)
     for g in range(gates.shape[0]):
         op = np.uint64(gates[g, 0])
         a, b = np.uint64(gates[g, 1]), np.uint64(gates[g, 2])
@@ -73,9 +74,8 @@ def _run_tail(gates, n_inputs, slots, first, last):  # type: ignore[no-untyped-d
             target += np.uint64(WORDS * _WORD_BYTES)
             left += np.uint64(WORDS * _WORD_BYTES)
             right += np.uint64(WORDS * _WORD_BYTES)
-        for w in range(rest, last):
-            word = slots[b, w]
-            slots[slot, w] = c0 ^ (cb & word) ^ (slots[a, w] & (ca ^ (cab & word)))
+        if rest > np.uint64(0):
+            gate_words(c0, ca, cb, cab, target, left, right, rest)
 
 
 @kernel("void(int32[:, ::1], int64, uint64[:, ::1], int64)")

@@ -15,7 +15,10 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
+from numba.core.cgutils import get_or_insert_function as _get_or_insert_function
 from numba.extending import intrinsic
+
+get_or_insert_function: Any = _get_or_insert_function
 
 WORDS = 8
 """Words per vector."""
@@ -68,6 +71,24 @@ def _gate(vectors: int) -> Any:
     return generate
 
 
+def _masked_gate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Code generator of one gate on the first words of a vector: as `_gate`, then their number."""
+    masks = [_splat(builder, mask) for mask in args[:4]]
+    target, a, b = (_at(builder, address, 0) for address in args[4:7])
+    numbers = ir.Constant(_VECTOR, list(range(WORDS)))
+    mask = builder.icmp_unsigned("<", numbers, _splat(builder, args[7]))
+    align = ir.Constant(ir.IntType(32), _ALIGN)
+    pointer, name = _VECTOR.as_pointer(), f"v{WORDS}i64.p0"
+    kind = ir.FunctionType(_VECTOR, [pointer, align.type, _MASK, _VECTOR])
+    load = get_or_insert_function(builder.module, kind, f"llvm.masked.load.{name}")
+    kind = ir.FunctionType(ir.VoidType(), [_VECTOR, pointer, align.type, _MASK])
+    store = get_or_insert_function(builder.module, kind, f"llvm.masked.store.{name}")
+    zeros = ir.Constant(_VECTOR, [0] * WORDS)
+    left, right = (builder.call(load, [row, align, mask, zeros]) for row in (a, b))
+    builder.call(store, [_combine(builder, masks, left, right), target, align, mask])
+    return context.get_dummy_value()
+
+
 def _gate_block(
     typing: Any, c0: Any, ca: Any, cb: Any, cab: Any, target: Any, a: Any, b: Any
 ) -> tuple[Any, Any]:
@@ -85,6 +106,14 @@ def _gate_vector(
     return types.void(*(types.uint64,) * 7), _gate(1)
 
 
+def _gate_words(
+    typing: Any, c0: Any, ca: Any, cb: Any, cab: Any, target: Any, a: Any, b: Any, count: Any
+) -> tuple[Any, Any]:
+    """As `_gate_block`, on the first `count` words of a vector; the others are not touched."""
+    return types.void(*(types.uint64,) * 8), _masked_gate
+
+
+gate_words: Any = intrinsic(_gate_words)
 gate_block: Any = intrinsic(_gate_block)
 gate_vector: Any = intrinsic(_gate_vector)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from random import Random
 
 import numpy as np
@@ -13,9 +14,11 @@ from bem_kernel.circuits.builder import prune, simplify
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.circuits.random_circuit import random_circuit
 from bem_kernel.circuits.record import circuit_record
+from bem_kernel.compiled import KERNELS, kernel
 from bem_kernel.engines import engine, llvm
 from bem_kernel.engines import reference as engine_reference
 from bem_kernel.engines.interpreter import run_gates
+from bem_kernel.engines.native import call_address
 from bem_kernel.engines.packed import pack_gates, pack_outputs
 from bem_kernel.engines.scan import scan_with_state
 from bem_kernel.engines.schedule import depth_first, reads_of, schedule, spread
@@ -23,6 +26,16 @@ from bem_kernel.lanes import Planes
 
 ENGINES = [None, "integer", "interpreter", "llvm"]
 WIDTHS = [0, 1, 2, 7, 8, 63, 65, 130]  # words: none, one, parts of a vector, of a block, of two
+FEATURES = [None, "+avx512f", "+avx2,-avx512f", "+neon"]  # this machine's, wide, narrow, least
+
+
+@kernel("void(uint64[::1])")
+def call(numbers):  # type: ignore[no-untyped-def]
+    """Call code as a table of experts would: address, arrays, pitches, words."""
+    call_address(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5])
+
+
+KERNELS.pop()  # the test's own
 
 
 @st.composite
@@ -91,6 +104,34 @@ def test_packed_gates_write_their_rows_and_nothing_else(
     assert (slots[pack_outputs(circuit), :words] == slots[list(circuit.outputs), :words]).all()
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    circuit=circuits(),
+    words=st.integers(0, 70),
+    pads=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    features=st.sampled_from(FEATURES),
+)
+def test_code_called_by_address_keeps_to_its_words(
+    circuit: Circuit, words: int, pads: tuple[int, int], features: str | None
+) -> None:
+    shapes = None if features is None else llvm.shapes_for(features)
+    code = llvm.compile_circuit(circuit, shapes)
+    planes = random_planes(circuit.n_inputs, words + pads[0], seed=words)
+    results = random_planes(circuit.n_outputs + 1, words + pads[1], seed=words + 1)
+    before = results.copy()
+    function = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3)(code.address)
+    pitches = planes.shape[1], results.shape[1]
+    function(planes.ctypes.data, results.ctypes.data, *pitches, words)
+    expected = engine_reference.evaluate(circuit, planes[:, :words])
+    assert (results[:-1, :words] == expected).all()
+    assert (results[:, words:] == before[:, words:]).all()
+    assert (results[-1] == before[-1]).all()
+    again = before.copy()
+    arrays = planes.ctypes.data, again.ctypes.data
+    call(np.array([code.address, *arrays, *pitches, words], dtype=np.uint64))
+    assert (again == results).all()
+
+
 @settings(max_examples=60)
 @given(circuit=circuits())
 def test_schedules_keep_what_is_still_needed(circuit: Circuit) -> None:
@@ -105,16 +146,6 @@ def test_schedules_keep_what_is_still_needed(circuit: Circuit) -> None:
         for slot in order:
             assert done.issuperset(reads[slot])
             done.add(slot)
-
-
-@settings(max_examples=25, deadline=None)
-@given(circuit=circuits(), words=st.sampled_from([0, 1, 2, 3, 9]), seed=st.integers(0, 9))
-def test_narrower_machines(circuit: Circuit, words: int, seed: int) -> None:
-    planes = random_planes(circuit.n_inputs, words, seed)
-    expected = engine_reference.evaluate(circuit, planes)
-    for features in ("+avx2,-avx512f", "+neon"):
-        code = llvm.compile_circuit(circuit, llvm.shapes_for(features))
-        assert (llvm.runner(code)(planes) == expected).all()
 
 
 @settings(max_examples=40)
