@@ -101,18 +101,23 @@ class Core:
     )
     stack: NDArray[np.int64] = field(default_factory=lambda: np.zeros(STACK_DEPTH, dtype=np.int64))
     control: NDArray[np.int64] = field(default_factory=lambda: np.zeros(8, dtype=np.int64))
+    _spans: NDArray[np.int64] = field(
+        default_factory=lambda: np.zeros((SPACES, 2), dtype=np.int64), init=False
+    )
 
-    def spans(self) -> NDArray[np.int64]:
-        """(SPACES, 2) int64: where each space begins among the words of memory, and its size."""
-        spans = np.zeros((SPACES, 2), dtype=np.int64)
+    def __post_init__(self) -> None:
         own = self.memory.arrays.spans
-        spans[: len(own)] = own
         data = sum(len(entry.words) for entry in self.program.data)
         host = MAILBOX_WORDS * len(self.program.ports)
         for space, name, size in ((Space.DATA, DATA, data), (Space.HOST, HOST, host)):
             first = self.memory.entry(Segment.SHARED, name).first_word
-            spans[space] = own[Segment.SHARED, 0] + first, size
-        return spans
+            self._spans[space] = own[Segment.SHARED, 0] + first, size
+
+    def spans(self) -> NDArray[np.int64]:
+        """(SPACES, 2) int64: where each space begins among the words of memory, and its size."""
+        own = self.memory.arrays.spans
+        self._spans[: len(own)] = own  # regions may have been added
+        return self._spans
 
 
 CODE, DATA, HOST = "program", "program.data", "program.host"

@@ -26,7 +26,7 @@ from bem_kernel.experts.table import ExpertTable, TableArrays
 from bem_kernel.isa.core import signed
 from bem_kernel.isa.instructions import Opcode
 from bem_kernel.isa.units import ALL_LANES, Answer, Request
-from bem_kernel.lanes import words_for
+from bem_kernel.lanes import unpack_bits, words_for
 
 PER_LANE: Final = -1
 """First word of a batch descriptor that chooses an expert in each lane."""
@@ -66,7 +66,7 @@ class ExpertUnit:
         from bem_kernel.experts.faults import expert_fault_text
 
         core, table, scratch = request.core, self.experts.arrays, self.experts.scratch
-        choices = _choices(request, len(table[0]))
+        choices, slots = _choices(request, len(table[0]))
         memory = core.memory
         fault = apply_lanes(
             table,
@@ -77,48 +77,52 @@ class ExpertUnit:
             scratch.arrays,
         )
         if fault:
-            slot = scratch.fault_slot
-            raise _refused(expert_fault_text(int(fault), slot), "nothing was changed")
-        chosen = np.unique(choices[choices >= 0])
-        gates = int(table[0][chosen, N_GATES].sum())
-        return Answer(int((choices >= 0).sum()), gates * words_for(core.lanes))
+            what = expert_fault_text(int(fault), scratch.fault_slot)
+            raise _refused(what, "nothing was changed")
+        gates = sum(int(table[0][slot, N_GATES]) for slot in slots)
+        return Answer(int(np.count_nonzero(choices >= 0)), gates * words_for(core.lanes))
 
 
 def _refused(what: str, fix: str) -> MachineError:
     return MachineError(what, where="BEM_EXPERT_BATCH", fix=fix)
 
 
-def _no_slot(slot: int, n_slots: int) -> MachineError:
-    return _refused(f"there is no slot {slot}", f"use 0 to {n_slots - 1}")
-
-
-def _choices(request: Request, n_slots: int) -> NDArray[np.int64]:
-    """(lanes,) int64, the slot of each lane's expert, -1 for none."""
+def _choices(request: Request, n_slots: int) -> tuple[NDArray[np.int64], set[int]]:
+    """(lanes,) int64, the slot of each lane's expert, -1 for none; and all slots in it."""
     lanes, address = request.core.lanes, request.address
     n = signed(int(request.read(address, 1)[0]))
     if n == PER_LANE:
         place = signed(int(request.read(address + 1, 1)[0]))
-        chosen = request.read(place, lanes).view(np.int64)
-        bad = chosen[(chosen < -1) | (chosen >= n_slots)]
-        if len(bad):
-            raise _no_slot(int(bad[0]), n_slots)
-        return chosen
+        choices = request.read(place, lanes).view(np.int64)
+        chosen = set(choices.tolist()) - {-1}
+        for slot in chosen:
+            _check_slot(slot, n_slots)
+        return choices, chosen
     if not 0 <= n <= MAX_EXPERTS:
         raise _refused(f"a batch of {n} experts", f"use 0 to {MAX_EXPERTS}, or -1 for one per lane")
     choices = np.full(lanes, -1, dtype=np.int64)
     pairs = request.read(address + 1, 2 * n).reshape(n, 2).tolist() if n else []
     for slot, place in pairs:
-        if slot >= n_slots:
-            raise _no_slot(signed(slot), n_slots)
-        mask = np.ones(lanes, dtype=bool)
-        if place != ALL_LANES:
-            words = request.read(signed(place), words_for(lanes))
-            octets = words.astype("<u8").view(np.uint8)
-            mask = np.unpackbits(octets, bitorder="little")[:lanes].astype(bool)
+        _check_slot(signed(slot), n_slots)
+        mask = _mask(request, place)
         if (choices[mask] != -1).any():
             raise _refused("a lane is in the masks of two experts", "make the masks disjoint")
         choices[mask] = slot
-    return choices
+    return choices, {slot for slot, _ in pairs}
+
+
+def _check_slot(slot: int, n_slots: int) -> None:
+    if not 0 <= slot < n_slots:
+        raise _refused(f"there is no slot {slot}", f"use 0 to {n_slots - 1}")
+
+
+def _mask(request: Request, place: int) -> slice | NDArray[np.bool_]:
+    """The lanes of a mask in a descriptor."""
+    if place == ALL_LANES:
+        return slice(None)
+    lanes = request.core.lanes
+    words = request.read(signed(place), words_for(lanes))
+    return unpack_bits(words[None], lanes)[:, 0]
 
 
 @dataclass(frozen=True)

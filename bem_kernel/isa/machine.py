@@ -18,10 +18,10 @@ from bem_kernel.isa import plain
 from bem_kernel.isa.core import DETAIL, HOST, PC, SPENT, Stop, load, signed
 from bem_kernel.isa.expert_unit import ExpertUnit
 from bem_kernel.isa.instructions import MAILBOX_WORDS, REGISTERS, Instruction, Opcode
-from bem_kernel.isa.program import Program
+from bem_kernel.isa.program import HostPort, Program
 from bem_kernel.isa.traps import Trap, trap_of
 from bem_kernel.isa.units import AccessFault, Request, Unit, UnitStatistics
-from bem_kernel.lanes import Planes, Word, broadcast_bits, check_planes, words_for
+from bem_kernel.lanes import Planes, Word, check_planes, words_for
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
 
@@ -36,6 +36,7 @@ about as long to import; so no run takes much more than twice its best time. (Wh
 loop is on disk yet, the first machine to get this far waits some seconds for it.)"""
 
 _SLICE_STEPS = 4096
+_NO_LANES = np.uint64(0)
 _COMPILED_SLICE_STEPS = 1 << 25  # about a tenth of a second, so that Ctrl-C is heard
 
 
@@ -142,8 +143,15 @@ class Machine:
                 )
         self.program = program
         self._core = load(program, lanes, memory)
+        words = words_for(lanes)
+        self._state: Planes = self._core.memory.planes[: program.n_bits]
+        self._shown = self._state.view()
+        self._shown.flags.writeable = False
+        self._active: Word = self._core.active[:words]
+        windows = self._core.memory.region(Segment.SHARED, HOST).view(np.int64)
+        self._windows = windows.reshape(len(program.ports), MAILBOX_WORDS)
         if state is not None:
-            self._planes[:] = state
+            self._state[:] = state
         self._host = [table[port.name] for port in program.ports]
         self._log = log
         self._units = dict(units or {})
@@ -153,14 +161,9 @@ class Machine:
         self._loop: Loop | None = None
 
     @property
-    def _planes(self) -> Planes:
-        """(N, words) uint64, the program's state bits in memory."""
-        return self._core.memory.planes[: self.program.n_bits]
-
-    @property
     def state(self) -> Planes:
         """The state now: (N, words) uint64, a copy."""
-        return self._planes.copy()
+        return self._state.copy()
 
     @property
     def memory(self) -> Memory:
@@ -175,7 +178,7 @@ class Machine:
     @property
     def active(self) -> Word:
         """(words,) uint64, one bit per lane in use; a copy."""
-        return self._core.active[: self._planes.shape[1]].copy()
+        return self._active.copy()
 
     @property
     def pc(self) -> int:
@@ -289,22 +292,30 @@ class Machine:
         return RunResult(self.state, self.registers, self.pc, halted, trap, steps)
 
     def _call_host(self, index: int) -> None:
-        port = self.program.ports[index]
-        view = self._planes.view()
-        view.flags.writeable = False
-        window = self._core.memory.region(Segment.SHARED, HOST).view(np.int64)
-        window = window[index * MAILBOX_WORDS : (index + 1) * MAILBOX_WORDS]
+        port, window = self.program.ports[index], self._windows[index]
         argument = int(self._core.registers[self.program.code[self.pc].rd])
-        answer = self._host[index](HostCall(view, argument, window[1:]))
+        answer = self._host[index](HostCall(self._shown, argument, window[1:]))
         window[0] = argument
-        words = view.shape[1]
-        planes = answer if isinstance(answer, np.ndarray) else broadcast_bits(answer, words)
-        if planes.shape != (len(port.writes), words) or planes.dtype != np.uint64:
-            raise MachineError(
-                f"returned {planes.dtype} of shape {planes.shape}",
-                where=f"host function {port.name}",
-                fix=f"return {len(port.writes)} bits or ({len(port.writes)}, {words}) uint64",
-            )
-        rows, active = list(port.writes), self._core.active[:words]
-        state = self._planes
-        state[rows] = (state[rows] & ~active) | (planes & active)
+        _check_answer(port, answer, self._state.shape[1])
+        full = self._active
+        for bit, value in zip(port.writes, answer, strict=True):
+            lanes = value & full if isinstance(value, np.ndarray) else full if value else _NO_LANES
+            self._state[bit] = (self._state[bit] & ~full) | lanes
+
+
+def _check_answer(port: HostPort, answer: Planes | Sequence[int | bool], words: int) -> None:
+    """Refuse what a host function returned if it is neither bits nor planes for its port.
+
+    Raises:
+        MachineError: it has another shape or type.
+    """
+    is_planes = isinstance(answer, np.ndarray)
+    shape = answer.shape if isinstance(answer, np.ndarray) else (len(answer),)
+    wanted = (len(port.writes), words) if is_planes else (len(port.writes),)
+    kind = str(answer.dtype) if isinstance(answer, np.ndarray) else "bits"
+    if shape != wanted or kind not in ("uint64", "bits"):
+        raise MachineError(
+            f"returned {kind} of shape {shape}",
+            where=f"host function {port.name}",
+            fix=f"return {len(port.writes)} bits or ({len(port.writes)}, {words}) uint64",
+        )

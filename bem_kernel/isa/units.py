@@ -10,6 +10,7 @@ Source: BEM core spec 3, 4.2, 10.2.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -118,10 +119,14 @@ class Request:
         """
         self._view(address, count, Rights.WRITE)
 
+    @cached_property
+    def _spans(self) -> list[list[int]]:
+        spans: list[list[int]] = self.core.spans().tolist()
+        return spans
+
     def _view(self, address: int, count: int, needed: Rights) -> NDArray[np.uint64]:
         memory = self.core.memory
-        spans = self.core.spans().tolist()
-        place, stop = locate(memory, spans, address, count, needed)
+        place, stop = locate(memory, self._spans, address, count, needed)
         if stop is not None:
             raise AccessFault(stop, address)
         view: NDArray[np.uint64] = memory.arrays.words[place : place + count]
