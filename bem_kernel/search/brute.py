@@ -227,7 +227,8 @@ def count_codes(codes: Any, live: Any, n: Any, gray: Any, k: Any, keys: Any, pla
     Returns:
         Keys found.
     """
-    places[:NO_LIMIT] = 0
+    for distance in range(NO_LIMIT):
+        places[distance] = 0
     for slot in range(n):
         if live[slot] != 0:
             places[popcount32(codes[slot] ^ gray)] += 1
@@ -314,12 +315,13 @@ def nearest_brute_batch(
         distances: (queries, at least k) int64, receives the distances.
         counts: (queries,) int64, receives how many were found.
     """
-    counts[:] = 0
     if k <= 0 or k >= MANY:  # counting looks at every code twice: nothing to share
         for q in range(len(queries)):
             counts[q] = nearest_brute(codes, live, n, queries[q], k, slots[q], distances[q])
         return
     limit = first_limit(n, k)
+    for q in range(len(queries)):
+        counts[q] = 0
     for start in range(0, n, TILE):
         stop = min(n, start + TILE)
         for q in range(len(queries)):

@@ -48,7 +48,8 @@ def plan_buckets(codes: Any, live: Any, n: Any, heads: Any, rooms: Any) -> Any:
     Returns:
         Places of the pools that are taken.
     """
-    heads[:] = 0
+    for bucket in range(len(heads)):
+        heads[bucket] = 0
     for slot in range(n):
         if live[slot] != 0:
             dealt = deal(codes[slot])

@@ -266,11 +266,13 @@ def nearest_indexed(
     # and by some queries more: twice the cost is allowed for.
     rings = min(limit_for(n, k), RINGS)
     if k >= MANY or 2 * ends[rings - 1] * _VISIT > budget:
-        counts[:] = -1
+        for q in range(len(queries)):
+            counts[q] = -1
         return
     for q in range(len(queries)):
         dealt = deal(gray_code(queries[q]))
-        scratch[:_STAGE] = 0
+        for place in range(_STAGE):
+            scratch[place] = 0
         scratch[_LIMIT] = limit
         counts[q] = search_buckets(
             heads, halves, slots, order, ends, dealt, k, budget, scratch, found[q]
