@@ -174,7 +174,7 @@ class Twin:
                 self.duals[word] -= least
 
 
-@settings(max_examples=25)
+@settings(max_examples=16)
 @given(
     st.integers(0, 2**32),
     st.sampled_from((1, 7, 64, 70)),
