@@ -15,7 +15,7 @@ from bem_kernel.circuits.circuit import ARITY, Circuit, Op
 from bem_kernel.circuits.layered import Layout, Link, place
 from bem_kernel.circuits.svg import check_size, document, element, group, labels, text, text_width
 
-MAX_GATES = 2000
+MAX_GATES = 1000
 
 _STYLE = (
     ".wire{fill:none;stroke:#64748b;stroke-width:1.4}.dot{fill:#64748b}"
@@ -61,7 +61,7 @@ def draw_circuit(
     """Draw a circuit as a graph.
 
     Args:
-        circuit: at most 2000 gates; dead gates are drawn too.
+        circuit: at most 1000 gates; dead gates are drawn too.
         input_names: one label per input; None: x0, x1, ….
         output_names: one label per output; None: y0, y1, ….
 

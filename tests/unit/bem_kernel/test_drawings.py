@@ -183,8 +183,8 @@ def test_histories_that_do_not_fit_are_refused(arguments: tuple, message: str) -
 
 
 def test_what_nobody_could_see_is_refused() -> None:
-    with pytest.raises(DrawingError, match="drawing: 2001 gates; draw at most 2000"):
-        draw_circuit(Circuit(1, (Gate(Op.NOT, 0),) * 2001, ()))
+    with pytest.raises(DrawingError, match="drawing: 1001 gates; draw at most 1000"):
+        draw_circuit(Circuit(1, (Gate(Op.NOT, 0),) * 1001, ()))
     with pytest.raises(DrawingError, match="drawing: 1 names for 2 inputs; name each input"):
         draw_circuit(Circuit(2, (), ()), ["a"])
     with pytest.raises(DrawingError, match="drawing: 0 names for 1 outputs; name each output"):
