@@ -1,0 +1,1 @@
+"""Proof checking: clausal (DRAT) and resolution proofs, by code that never sees a solver."""
