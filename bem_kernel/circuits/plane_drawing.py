@@ -34,6 +34,7 @@ _MARGIN, _LABEL_GAP, _HEADER, _ROW_GAP = 16, 10, 22, 4
 _PICTURE_WIDTH, _WIDEST_STEP, _NARROWEST_STEP = 1200, 24, 2
 _ROW_HEIGHT, _MOST_STRIPS = 18, 32
 _TICK_SPACE = 48
+_NAMED_STEP, _NAME_LENGTH = 14, 28  # px a step needs for a name below it; characters shown
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def draw_planes(
         names: one per bit.
         lanes: lanes in use; padding is not drawn.
         step_names: one per step, such as the instruction; shown when the pointer rests on a
-            column. None: nothing but the number of the step.
+            column, and below it where columns are wide enough. None: the number of the step.
 
     Returns:
         An SVG document.
@@ -74,13 +75,16 @@ def draw_planes(
     left = _MARGIN + max(map(text_width, names), default=0) + _LABEL_GAP
     step = min(_WIDEST_STEP, max(_NARROWEST_STEP, _PICTURE_WIDTH // max(1, steps)))
     sheet = _Sheet(left, _MARGIN + _HEADER, step, strip, strip * strips + _ROW_GAP)
-    height = sheet.top + bits * sheet.row + _MARGIN
+    shown = _shortened(step_names) if step_names and step >= _NAMED_STEP else []
+    bottom = sheet.top + bits * sheet.row
+    height = bottom + max(map(text_width, shown), default=0) + _MARGIN
     width = left + max(steps * step, text_width(_caption(lanes))) + _MARGIN
     elements = [
         *_rows(sheet, names, steps),
         *_cells(sheet, levels),
         *_axis(sheet, steps, bits),
         *_columns(sheet, steps, bits, step_names),
+        *_step_labels(sheet, bottom, shown),
         element("g", text(left, height, _caption(lanes)), class_="axis"),
     ]
     return document(width, height + _MARGIN, _STYLE, elements)
@@ -172,6 +176,20 @@ def _axis(sheet: _Sheet, steps: int, bits: int) -> list[str]:
         line = element("line", x1=x, y1=sheet.top - 4, x2=x, y2=bottom, class_="tick")
         elements.append(line + text(x, sheet.top - 12, str(step), text_anchor="middle"))
     return [element("g", "".join(elements), class_="axis")]
+
+
+def _shortened(names: Sequence[str]) -> list[str]:
+    return [n if len(n) <= _NAME_LENGTH else n[: _NAME_LENGTH - 1] + "…" for n in names]
+
+
+def _step_labels(sheet: _Sheet, bottom: int, names: Sequence[str]) -> list[str]:
+    """Names below their columns, read from the bottom up."""
+    elements = []
+    for step, name in enumerate(names):
+        x = sheet.left + step * sheet.step + sheet.step // 2
+        turned = f"rotate(-90 {x} {bottom})"
+        elements.append(text(x, bottom, name, text_anchor="end", transform=turned))
+    return [element("g", "".join(elements), class_="axis")] if elements else []
 
 
 def _columns(sheet: _Sheet, steps: int, bits: int, step_names: Sequence[str] | None) -> list[str]:

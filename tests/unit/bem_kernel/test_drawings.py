@@ -138,6 +138,18 @@ def test_one_lane_over_time() -> None:
     assert [t.text for t in root.iter(SVG + "title")][1] == "step 1: x"
 
 
+def test_steps_are_named_below_where_columns_are_wide_enough() -> None:
+    history = np.zeros((3, 1, 1), dtype=np.uint64)
+    names = ["0: EXPERT knock", "1: HALT", "2: " + "x" * 40]
+    root = parse(draw_planes(history, ["a"], 1, names))
+    turned = [found for found in root.iter(SVG + "text") if "transform" in found.attrib]
+    assert [found.text for found in turned] == [*names[:2], "2: " + "x" * 24 + "…"]
+    many = np.zeros((100, 1, 1), dtype=np.uint64)
+    root = parse(draw_planes(many, ["a"], 1, [f"step {i}" for i in range(100)]))
+    assert not any("transform" in found.attrib for found in root.iter(SVG + "text"))
+    assert "step 7: step 7" in [found.text for found in root.iter(SVG + "title")]
+
+
 def test_every_lane_has_a_strip() -> None:
     planes = pack_bits(np.array([[1], [0], [1]], dtype=bool))
     root = parse(draw_planes(planes[None], ["a"], 3))
