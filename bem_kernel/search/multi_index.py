@@ -48,9 +48,12 @@ from bem_kernel.search.hamming import (
 _VISIT = 300
 """Codes that a look through the whole table passes over in the time of a visit to a bucket."""
 
+_MOST_FOUND = 1 << 12
+"""Codes that may be found near before the search gives up, as among very many equal codes."""
+
 # Places of the scratch array. Below the limit, `_WITHIN` codes have been found; `_TALLY` counts
-# them by distance; `_STAGED` of them wait for their slots.
-_LIMIT, _WITHIN, _STAGED, _COUNT, _TALLY = 0, 1, 2, 3, 4
+# them by distance; `_STAGED` of them wait for their slots, `_SETTLED` have got them.
+_LIMIT, _WITHIN, _STAGED, _SETTLED, _COUNT, _TALLY = 0, 1, 2, 3, 4, 5
 _STAGE = _TALLY + NO_LIMIT
 SCRATCH = 256
 """Length of the scratch array."""
@@ -73,6 +76,7 @@ def settle(slots: Any, k: Any, scratch: Any, keys: Any) -> None:
         staged = scratch[_STAGE + j]
         key = (staged & ~_PLACE) | np.int64(slots[staged & _PLACE])
         scratch[_COUNT] = insert_key(keys, scratch[_COUNT], k, key)
+    scratch[_SETTLED] += scratch[_STAGED]
     scratch[_STAGED] = 0
 
 
@@ -186,7 +190,8 @@ def search_buckets(
         keys: (at least k,) int64, receives the keys in ascending order.
 
     Returns:
-        Keys found: k, or all there are if fewer; -1 if the limit or the budget was too low.
+        Keys found: k, or all there are if fewer; -1 if the limit or the budget was too low, or
+        too many codes are near.
     """
     low, high = bucket_of(dealt, 0), np.uint64(half_of(dealt, 1))
     limit, visit, spent = scratch[_LIMIT], np.uint64(0), np.int64(0)
@@ -213,6 +218,8 @@ def search_buckets(
                     # The low half is one ring ahead of the high half.
                     seen = radius - 1 + half
                     put_aside(halves, slots, start, near, query, radius, seen, k, scratch, keys)
+                    if scratch[_SETTLED] > _MOST_FOUND:
+                        return -1
                 start += np.uint64(LINE)
         # With k found below the limit, the k-th best is just below it.
         found = scratch[_WITHIN] >= k

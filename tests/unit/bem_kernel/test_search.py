@@ -209,6 +209,28 @@ def test_a_search_that_costs_too_much_looks_through_the_table(
 
 
 @pytest.mark.usefixtures("always_indexed")
+def test_a_search_among_very_many_equals_looks_through_the_table(
+    monkeypatch: pytest.MonkeyPatch, random: np.random.Generator
+) -> None:
+    table = words(random, 10_000)
+    table[1000:9000] = 0xCAFE
+    index = NearestIndex(table)
+    whole: list[list[int]] = []
+    real = index_module.nearest_brute_batch
+
+    def spy(*arguments: object) -> None:
+        whole.append(arguments[3].tolist())  # type: ignore[attr-defined]
+        real(*arguments)
+
+    monkeypatch.setattr(index_module, "nearest_brute_batch", spy)
+    queries = [int(table[5]), 0xCAFE, int(table[6])]
+    batch = index.query_batch(np.array(queries, dtype=np.uint32), 10)
+    assert [0xCAFE in rows for rows in whole] == [True]
+    for row, query in enumerate(queries):
+        assert batch.slots[row].tolist() == nearest(query, table, 10).slots.tolist()
+
+
+@pytest.mark.usefixtures("always_indexed")
 def test_entries_come_and_go(random: np.random.Generator) -> None:
     table = dict(enumerate(words(random, 500).tolist()))
     index = NearestIndex(np.array(list(table.values()), dtype=np.uint32))
