@@ -9,6 +9,8 @@ Source: BEM core spec 8.4.
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -27,6 +29,7 @@ from bem_kernel.lanes import Planes, check_planes
 MOST_ALIVE = 4096
 """Results that compiled code may hold at once: a quarter of a megabyte of stack."""
 
+_LIBRARIES_PER_LINKER = 1024
 _WORD = np.dtype(np.uint64)
 _KEPT = 256  # circuits whose code `evaluate` keeps
 
@@ -44,7 +47,8 @@ class CompiledCircuit:
 
     circuit: Circuit
     address: int
-    _engine: Any = field(repr=False, compare=False)
+    _code: Any = field(repr=False, compare=False)
+    _linker: Any = field(repr=False, compare=False)  # goes last: it holds the code's memory
 
 
 def compile_circuit(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -> CompiledCircuit:
@@ -63,10 +67,12 @@ def compile_circuit(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -
             where="llvm.compile_circuit",
             fix="use the interpreter, or split the circuit",
         )
-    module, machine = _module(circuit, shapes)
-    engine = llvm.create_mcjit_compiler(module, machine)
-    engine.finalize_object()
-    return CompiledCircuit(circuit, engine.get_function_address(SYMBOL), engine)
+    with _lock:
+        module = _module(circuit, shapes)
+        library = llvm.JITLibraryBuilder().add_object_img(_machine().emit_object(module))
+        linker, name = _next_library()
+        code = library.export_symbol(SYMBOL).link(linker, name)
+    return CompiledCircuit(circuit, code[SYMBOL], code, linker)
 
 
 def fits_stack(circuit: Circuit) -> bool:
@@ -79,8 +85,8 @@ def fits_stack(circuit: Circuit) -> bool:
 
 def assembly(circuit: Circuit, shapes: tuple[Shape, ...] | None = None) -> str:
     """The code that `compile_circuit` makes, as assembler text."""
-    module, machine = _module(circuit, shapes)
-    text: str = machine.emit_assembly(module)
+    with _lock:
+        text: str = _machine().emit_assembly(_module(circuit, shapes))
     return text
 
 
@@ -110,24 +116,46 @@ def _host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), features
 
 
-def _module(circuit: Circuit, shapes: tuple[Shape, ...] | None) -> tuple[Any, Any]:
-    """The parsed module and a machine to compile it with."""
-    _host()  # initialises LLVM
-    try:
-        source = llvm_source(circuit, host_shapes() if shapes is None else shapes)
-        module = llvm.parse_assembly(source)
-    except RuntimeError as error:
-        raise EngineError(
-            f"LLVM refuses the code: {error}", where="llvm.compile_circuit", fix="report this"
-        ) from error
-    return module, host_machine()
-
-
 def host_machine() -> Any:
     """A new code generator for this processor."""
     name, features = _host()
     target = llvm.Target.from_default_triple()
     return target.create_target_machine(cpu=name, features=features, opt=2, jit=True)
+
+
+@cache
+def _machine() -> Any:
+    """The code generator of all circuits, to be used under the lock."""
+    return host_machine()
+
+
+def _module(circuit: Circuit, shapes: tuple[Shape, ...] | None) -> Any:
+    """The circuit's code, parsed."""
+    _host()  # initialises LLVM
+    try:
+        return llvm.parse_assembly(llvm_source(circuit, shapes or host_shapes()))
+    except RuntimeError as error:
+        raise EngineError(
+            f"LLVM refuses the code: {error}", where="llvm.compile_circuit", fix="report this"
+        ) from error
+
+
+_lock = threading.Lock()
+_linkers: list[Any] = []  # the one in use
+_libraries = itertools.count()
+
+
+def _next_library() -> tuple[Any, str]:
+    """A linker and the name of a new library in it.
+
+    A linker of its own would cost each circuit 0.7 MB. But a linker keeps some kilobytes of every
+    library, even one that is gone; so a new one takes over now and then, and the old one goes with
+    the last circuit that it holds.
+    """
+    number = next(_libraries)
+    if not _linkers or number % _LIBRARIES_PER_LINKER == 0:
+        _linkers[:] = [llvm.create_lljit_compiler(host_machine())]
+    return _linkers[0], f"circuit{number}"
 
 
 @lru_cache(maxsize=_KEPT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import json
 import subprocess
 import sys
@@ -190,7 +191,7 @@ def test_one_thread_compiles_while_others_go_on(monkeypatch: pytest.MonkeyPatch)
 
 def test_code_is_freed_with_its_circuit() -> None:
     code = llvm.compile_circuit(CIRCUIT)
-    machine_code = weakref.ref(code._engine)
+    machine_code = weakref.ref(code._code)
     run = llvm.runner(code)
     del code
     gc.collect()
@@ -198,6 +199,25 @@ def test_code_is_freed_with_its_circuit() -> None:
     del run
     gc.collect()
     assert machine_code() is None
+
+
+def test_linkers_take_turns_and_go_with_their_last_circuit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llvm, "_LIBRARIES_PER_LINKER", 2)
+    monkeypatch.setattr(llvm, "_libraries", itertools.count())
+    monkeypatch.setattr(llvm, "_linkers", [])
+    codes = [llvm.compile_circuit(CIRCUIT) for _ in range(4)]
+    linkers = [weakref.ref(code._linker) for code in codes]
+    assert linkers[0]() is linkers[1]()
+    assert linkers[1]() is not linkers[2]()
+    assert len({code.address for code in codes}) == 4
+    last = codes[1]
+    del codes
+    gc.collect()
+    assert linkers[0]() is not None
+    assert (llvm.runner(last)(PLANES) == reference(CIRCUIT, PLANES)).all()
+    del last
+    gc.collect()
+    assert linkers[0]() is None
 
 
 def test_plain_use_loads_no_numba() -> None:
