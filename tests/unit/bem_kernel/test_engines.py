@@ -73,10 +73,19 @@ def test_no_inputs_no_outputs_no_words(engine: str | None) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_strided_and_read_only_planes(engine: str | None) -> None:
+def test_strided_unaligned_and_read_only_planes(engine: str | None) -> None:
     wide = np.arange(40, dtype=np.uint64).reshape(4, 10)
+    unaligned = np.frombuffer(bytearray(range(49)), np.uint64, offset=1).reshape(2, 3)
+    assert not unaligned.flags.aligned
     circuit = Circuit(2, (Gate(Op.ANDN, 0, 1),), (2, 1))
-    for planes in (wide[::2, 1:4], wide[1:3, ::3], wide.T[:2, 0:1], wide[1::-1], wide[:, ::-1]):
+    for planes in (
+        wide[::2, 1:4],
+        wide[1:3, ::3],
+        wide.T[:2, 0:1],
+        wide[1::-1],
+        wide[:, ::-1],
+        unaligned,
+    ):
         planes = planes[:2]
         expected = [planes[0] & ~planes[1], planes[1]]
         assert (evaluate(circuit, planes, engine) == expected).all()
