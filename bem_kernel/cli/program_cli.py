@@ -14,7 +14,7 @@ from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from bem_kernel.isa.machine import HostFunction, Machine
+    from bem_kernel.isa.machine import HostFunction, Machine, RunResult
     from bem_kernel.isa.program import Program
     from bem_kernel.isa.trace import Step
     from bem_kernel.lanes import Planes
@@ -118,12 +118,19 @@ def run(
         from bem_kernel.memory.image import save_image
 
         save_image(machine.memory, save)
+    _report(program, result, json_output)
+    if not result.halted:
+        raise typer.Exit(1)
+
+
+def _report(program: Program, result: RunResult, as_json: bool) -> None:
+    """Print what a run left."""
     ones = _ones(program, result.state)
     numbers = {f"r{i}": value for i, value in enumerate(result.registers) if value}
     ended = "halted" if result.halted else "out of fuel"
     if result.trap is not None:
         ended = f"trap at {result.trap.where}: {result.trap.text}"
-    if json_output:
+    if as_json:
         record = {
             "ended": ended,
             "trap": None if result.trap is None else result.trap.kind.name,
@@ -138,8 +145,6 @@ def run(
         shown += [" ".join(f"{name}={value}" for name, value in numbers.items())] * bool(numbers)
         line = f"{ended}; instruction {result.pc} after {result.steps} steps"
         typer.echo("; ".join([line, *shown]))
-    if not result.halted:
-        raise typer.Exit(1)
 
 
 def trace(
@@ -164,6 +169,7 @@ def trace(
 
     Example: bem trace door.bem --set closed --answer knock=1 --out door.svg
     """
+    from bb_core.files import write_atomic
     from bem_kernel.isa import trace as tracing
 
     if picture is not None and picture.suffix != ".svg":
@@ -175,20 +181,24 @@ def trace(
         steps = list(tracing.trace(machine, fuel))
     shown = [step for step in steps if not changes or step.set_bits or step.cleared_bits]
     if picture is not None:
-        from bb_core.files import write_atomic
-
-        write_atomic(picture, tracing.draw_trace(program, start, shown, machine.lanes).encode())
+        drawn = tracing.draw_trace(program, start, shown, machine.lanes)
+        write_atomic(picture, drawn.encode())
         typer.echo(str(picture))
-    elif json_output:
-        for step in shown:
-            typer.echo(json.dumps(_step_record(step)))
     else:
-        width = max((len(step.text) for step in shown), default=0)
-        for step in shown:
-            place = f"{step.line or '':>5} {step.pc:>5}"
-            typer.echo(f"{place}  {step.text:<{width}}  {step.changes}".rstrip())
+        _list_steps(shown, json_output)
     if machine.pc < len(program.code):
         raise typer.Exit(1)
+
+
+def _list_steps(steps: list[Step], as_json: bool) -> None:
+    """Print a line for each step: line, instruction number, instruction, changes."""
+    width = max((len(step.text) for step in steps), default=0)
+    for step in steps:
+        if as_json:
+            typer.echo(json.dumps(_step_record(step)))
+        else:
+            place = f"{step.line or '':>5} {step.pc:>5}"
+            typer.echo(f"{place}  {step.text:<{width}}  {step.changes}".rstrip())
 
 
 def _step_record(step: Step) -> dict[str, Any]:

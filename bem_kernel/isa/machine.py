@@ -127,21 +127,10 @@ class Machine:
         units: Mapping[Opcode, Unit] | None = None,
         interpreter: Interpreter | None = None,
     ) -> None:
-        table = host or {}
-        missing = [port.name for port in program.ports if port.name not in table]
-        if missing:
-            raise MachineError(
-                f"no host function {missing[0]!r}", where="machine", fix="add it to the host table"
-            )
-        if state is not None:
-            check_planes(state, where="machine", n_bits=program.n_bits)
-            if state.shape[1] != words_for(lanes):
-                raise MachineError(
-                    f"the state has {state.shape[1]} words, {lanes} lanes need {words_for(lanes)}",
-                    where="machine",
-                    fix="pass the number of lanes in use",
-                )
         self.program = program
+        self._host = _host_functions(program, host or {})
+        if state is not None:
+            _check_state(program, state, lanes)
         self._core = load(program, lanes, memory)
         words = words_for(lanes)
         self._state: Planes = self._core.memory.planes[: program.n_bits]
@@ -152,7 +141,6 @@ class Machine:
         self._windows = windows.reshape(len(program.ports), MAILBOX_WORDS)
         if state is not None:
             self._state[:] = state
-        self._host = [table[port.name] for port in program.ports]
         self._log = log
         self._units = dict(units or {})
         self._statistics: dict[Opcode, UnitStatistics] = {}
@@ -301,6 +289,35 @@ class Machine:
         for bit, value in zip(port.writes, answer, strict=True):
             lanes = value & full if isinstance(value, np.ndarray) else full if value else _NO_LANES
             self._state[bit] = (self._state[bit] & ~full) | lanes
+
+
+def _host_functions(program: Program, table: Mapping[str, HostFunction]) -> list[HostFunction]:
+    """The function of each port.
+
+    Raises:
+        MachineError: a port has none.
+    """
+    for port in program.ports:
+        if port.name not in table:
+            raise MachineError(
+                f"no host function {port.name!r}", where="machine", fix="add it to the host table"
+            )
+    return [table[port.name] for port in program.ports]
+
+
+def _check_state(program: Program, state: Planes, lanes: int) -> None:
+    """Refuse planes that are not the program's bits in so many lanes.
+
+    Raises:
+        ShapeError, MachineError: they are not.
+    """
+    check_planes(state, where="machine", n_bits=program.n_bits)
+    if state.shape[1] != words_for(lanes):
+        raise MachineError(
+            f"the state has {state.shape[1]} words, {lanes} lanes need {words_for(lanes)}",
+            where="machine",
+            fix="pass the number of lanes in use",
+        )
 
 
 def _check_answer(port: HostPort, answer: Planes | Sequence[int | bool], words: int) -> None:
