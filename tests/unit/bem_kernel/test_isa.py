@@ -14,6 +14,7 @@ from bem_kernel.experts.table import ExpertTable
 from bem_kernel.isa.assembler import assemble
 from bem_kernel.isa.attach import units_for
 from bem_kernel.isa.core import Stop
+from bem_kernel.isa.disassembler import disassemble
 from bem_kernel.isa.instructions import STACK_DEPTH, Opcode
 from bem_kernel.isa.machine import HostCall, Interpreter, Machine, RunResult
 from bem_kernel.isa.units import Answer, Request
@@ -442,3 +443,29 @@ def test_a_long_run_goes_on_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
     assert machine.run(10**6) is not None
     assert machine._loop is None
     assert machine.registers[2] == result.registers[2]
+
+
+@pytest.mark.parametrize(
+    "name", ["SAT_CHECK", "PROOF_CHECK", "HOARE_CHECK", "APPLY_PATCH", "LOG_APPEND", "UPDATE_STATS"]
+)
+def test_what_is_not_attached_traps(name: str, interpreter: Any) -> None:
+    result = run(f"SET r1, 5\nBEM_{name} r1, DATA[0]", interpreter)
+    assert result.trap is not None
+    assert (result.trap.kind, result.registers[1]) == (Stop.NO_UNIT, 5)
+    assert result.trap.text == f"no co-processor for BEM_{name} is attached"
+
+
+def test_compiled_runs_come_up_for_air(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bem_kernel.isa import machine as module
+
+    monkeypatch.setattr(module, "_COMPILED_SLICE_STEPS", 7)
+    result = run("SET r1, 100\nagain:\nSUB r1, r1, 1\nJNZ r1, again", "compiled", fuel=150)
+    assert (result.steps, result.halted, result.registers[1]) == (150, False, 25)
+
+
+def test_a_name_of_two_meanings_is_disassembled_as_a_number() -> None:
+    program = assemble(".bits x y\n.data w 1 2\n.data x 3\nLD r1, DATA[2]\nLD r2, DATA[w + 1]")
+    text = disassemble(program)
+    assert "LD r1, DATA[2]" in text
+    assert "LD r2, DATA[w + 1]" in text
+    assert assemble(text) == program
