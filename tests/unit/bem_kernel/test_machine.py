@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -174,3 +177,18 @@ def test_names_are_checked() -> None:
 
 def test_bit_numbers() -> None:
     assert bit_numbers(Program(BITS)) == NUMBER
+
+
+def test_a_short_run_loads_no_compiler() -> None:
+    script = (
+        "import sys\n"
+        "from bem_kernel.isa.assembler import assemble\n"
+        "from bem_kernel.isa.machine import Machine\n"
+        "program = assemble('.bits a\\n.expert e: a = !a\\nEXPERT e\\nHALT')\n"
+        "assert Machine(program).run(9).halted\n"
+        "print('numba' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "False\n"
