@@ -84,7 +84,7 @@ def insert(buckets: NDArray[np.int64], tally: NDArray[np.int64], value: np.int64
 def evidence(
     n0: np.int64, sum0: np.int64, n1: np.int64, sum1: np.int64, variance: np.int64, log: np.int64
 ) -> np.int64:
-    """How clearly two parts differ: difference * sqrt(m), Q16; 0 where chance explains it.
+    """How clearly two parts differ: difference * sqrt(m), Q24; 0 where chance explains it.
 
     Args:
         n0: values in the older part, 1 or more.
@@ -104,7 +104,7 @@ def evidence(
     rest = abs(difference) - (_TWO * log // (np.int64(3) * m) + _ONE)
     if rest <= 0 or rest * rest <= _TWO * variance * log // m:
         return np.int64(0)
-    return difference * np.int64(isqrt(np.uint64(m)))
+    return difference * np.int64(isqrt(np.uint64(m) << np.uint64(16)))
 
 
 @kernel("int64(int64[:, :, ::1], int64[::1], int64)")

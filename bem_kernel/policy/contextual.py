@@ -37,6 +37,7 @@ from bem_kernel.policy.logistic import MAX_FEATURES, ONE_Q15
 
 MAX_ARMS = 1 << 12
 MAX_CELL_BITS = 12
+MAX_CELLS = 1 << 20  # of all arms together
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class BanditConfig:
     prior_q16: int = ONE_Q16 // 2
     cell_prior_q16: int = ONE_Q16 // 32
     optimism_q16: int = ONE_Q16
-    octaves: int = 16
+    octaves: int = 18
     key: int = 0
 
     def __post_init__(self) -> None:
@@ -84,6 +85,12 @@ class BanditConfig:
                     where="contextual.BanditConfig",
                     fix=f"use {low} to {high}",
                 )
+        if self.n_arms << self.cell_bits > MAX_CELLS:
+            raise ShapeError(
+                f"{self.n_arms} arms have {self.n_arms << self.cell_bits} cells",
+                where="contextual.BanditConfig",
+                fix=f"use fewer cell_bits, for at most {MAX_CELLS} cells",
+            )
 
 
 class ContextualBandit:

@@ -166,7 +166,7 @@ def learn(
         models: state, changed.
         cells: state, changed.
         settings: state.
-        registers: state, changed.
+        registers: state.
         x_q15: (features,) int64, the constant last.
         arm: 0 to arms - 1.
         reward_q16: 0 to 65536.
@@ -184,11 +184,8 @@ def learn(
     outcome_q30 = reward_q16 << np.int64(14)
     surprise, certainty, gathered = step_sizes(log_odds, variance, loose, outcome_q30)
     correct(models[arm], reach_q40, surprise, certainty)
-    registers[LEARNED] += 1
     if settings[CELL_BITS] > 0:
         correct_cell(cells[arm, cell], loose, surprise, gathered)
-        if registers[LEARNED] % settings[REVISE_EVERY] == 0:
-            registers[CELL_PRIOR_Q32] = revise_cells(cells, registers[CELL_PRIOR_Q32])
     return np.int64(squash_q30(log_odds))
 
 
@@ -263,22 +260,23 @@ def observe(
     row = registers[LEARNED] % RECALL
     history[row, :features] = x_q15
     history[row, features], history[row, features + 1] = arm, reward_q16
-    forecast = learn(models, cells, settings, registers, x_q15, arm, reward_q16, reach_q40)
-    if settings[OCTAVES] == 0:
-        return np.int64(0)
-    since = watch(savings, buckets, tally, settings[OCTAVES], forecast, reward_q16)
-    if since == 0:
-        return np.int64(0)
-    registers[PRIOR_Q32] = typical_variance_q32(models)
-    restart(models, cells, registers)
-    learned = registers[LEARNED]
-    for back in range(min(since, np.int64(RECALL)), 0, -1):
-        past = history[(learned - back) % RECALL]
-        paid = past[features + 1]
-        learn(models, cells, settings, registers, past[:features], past[features], paid, reach_q40)
-    registers[LEARNED] = learned
-    registers[CHANGES] += 1
-    return np.int64(1)
+    registers[LEARNED] += 1
+    found, back = np.int64(0), _ONE
+    while back > 0:  # this round; then, after a change, the rounds since
+        past = history[(registers[LEARNED] - back) % RECALL]
+        paid, x = past[features + 1], past[:features]
+        forecast = learn(models, cells, settings, registers, x, past[features], paid, reach_q40)
+        back -= 1
+        if found == 0 and settings[OCTAVES] > 0:
+            since = watch(savings, buckets, tally, settings[OCTAVES], forecast, paid)
+            if since > 0:
+                found, back = _ONE, min(since, np.int64(RECALL))
+                registers[PRIOR_Q32] = typical_variance_q32(models)
+                restart(models, cells, registers)
+    registers[CHANGES] += found
+    if settings[CELL_BITS] > 0 and registers[LEARNED] % settings[REVISE_EVERY] == 0:
+        registers[CELL_PRIOR_Q32] = revise_cells(cells, registers[CELL_PRIOR_Q32])
+    return found
 
 
 @kernel(
