@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import wait as wait_for
 from dataclasses import dataclass
 from multiprocessing import get_context
 from types import TracebackType
@@ -148,15 +149,16 @@ class SlowPath:
             count += 1
         return count
 
-    def wait(self, timeout_s: float | None = None) -> None:
+    def wait(self, timeout_s: int | None = None) -> None:
         """Wait until all tasks are done; for the end of a program, never for the fast path.
 
         Raises:
             TimeoutError: they are not, after `timeout_s` seconds.
         """
         self.run_idle(len(self._waiting))
-        for _, future in list(self._running.values()):
-            future.exception(timeout_s)
+        running = [future for _, future in self._running.values()]
+        if wait_for(running, timeout=timeout_s).not_done:
+            raise TimeoutError(f"slow path: tasks still run after {timeout_s} s")
         self._gather()
 
     def close(self) -> None:

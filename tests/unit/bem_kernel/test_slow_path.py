@@ -41,6 +41,8 @@ def test_offering_never_waits_for_a_worker_that_is_stuck() -> None:
         assert slow.collect() == []
         assert time.monotonic() - start_s < 10
         assert slow.statistics == SlowPathStatistics(accepted=2, refused=2, done=0, failed=0)
+        with pytest.raises(TimeoutError, match="slow path: tasks still run after 0 s"):
+            slow.wait(timeout_s=0)
         release.set()
         slow.wait(timeout_s=30)
         # What is done and not collected counts too, so that results cannot pile up.
