@@ -175,4 +175,5 @@ def kernel(signature: str, *, reports: bool = False, inline: bool = False) -> Ca
 
 def load(function: Any) -> None:
     """Compile a kernel, or load its code from disk, before its first call is timed."""
-    function.compile(function.declared)
+    if not function.overloads:
+        function.compile(function.declared)
