@@ -9,6 +9,8 @@ and so on. Candidates D outside the core are passed over where only the core cou
 nothing later in the proof needs them, so the proof may be read as if they were deleted just before.
 The check itself cannot need them either, since the negation of p makes them true.
 
+DRAT-trim goes on to other pivots where the first literal is none, and warns; that is not done here.
+
 Source: Goldberg and Novikov 2003 (RUP backwards); Jarvisalo, Heule and Biere 2012 (RAT); Wetzler,
 Heule and Hunt 2014.
 """
@@ -158,8 +160,7 @@ def check_clause(
         backward: mark what is needed as core, and let RAT look at the core only.
 
     Returns:
-        FAILED, BY_RUP or BY_RAT. RAT is tried on the pivot, then on every other literal, as
-        DRAT-trim does; not at all if the pivot is false already.
+        FAILED, BY_RUP or BY_RAT; never BY_RAT if the pivot is false already.
     """
     base = state[TRAIL]
     c = np.int64(at[number])
@@ -174,38 +175,15 @@ def check_clause(
             return BY_RUP
         if value[literal] == 0:
             assign(value, trail, reason, state, literal ^ 1, 0)
-    assumed = state[TRAIL]
     conflict = propagate(cells, heads, value, trail, reason, state, base)
     found = FAILED
     if conflict:
         if backward:
             explain_conflict(cells, heads, trail, reason, seen, state, hints, conflict)
         found = BY_RUP
-    elif open_pivot:
-        if _has_rat(
-            cells, heads, value, trail, reason, seen, state, hints, at, number, pivot, backward
-        ):
-            found = BY_RAT
-        for i in range(base, assumed):
-            other = np.int64(trail[i]) ^ 1
-            if (
-                found == FAILED
-                and other != pivot
-                and _has_rat(
-                    cells,
-                    heads,
-                    value,
-                    trail,
-                    reason,
-                    seen,
-                    state,
-                    hints,
-                    at,
-                    number,
-                    other,
-                    backward,
-                )
-            ):
-                found = BY_RAT
+    elif open_pivot and _has_rat(
+        cells, heads, value, trail, reason, seen, state, hints, at, number, pivot, backward
+    ):
+        found = BY_RAT
     undo(value, trail, state, base)
     return found
