@@ -62,7 +62,7 @@ def _imported(path: Path) -> frozenset[Path]:
         names = re.findall(r"[A-Za-z_]\w*", (match.group(2) or b"").decode())
         for parts in (module, *([*module, name] for name in names)):
             place = PACKAGE.joinpath(*parts)
-            candidates = (place.with_suffix(".py"), place / "__init__.py")
+            candidates = (place.with_suffix(".py"), place.joinpath("__init__.py"))
             found.update(candidate for candidate in candidates if candidate.is_file())
     return frozenset(found)
 

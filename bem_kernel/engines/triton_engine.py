@@ -265,12 +265,12 @@ def _inspect(cubin: bytes, words: int) -> AheadOfTime:
     """Count instructions with the disassembler that Triton brings."""
     import triton
 
-    tools = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+    tools = Path(triton.__file__).parent.joinpath("backends", "nvidia", "bin")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "circuit.cubin"
+        file = Path(folder, "circuit.cubin")
         file.write_bytes(cubin)
-        listing = _run(tools / "nvdisasm", "-c", str(file))
-        usage = _run(tools / "cuobjdump", "-res-usage", str(file))
+        listing = _run(tools.joinpath("nvdisasm"), "-c", str(file))
+        usage = _run(tools.joinpath("cuobjdump"), "-res-usage", str(file))
     registers = re.search(r"\bREG:(\d+)", usage)
     if registers is None:
         raise EngineError("cuobjdump names no registers", where="triton_engine.compile_ahead")

@@ -37,11 +37,11 @@ def save_folder(memory: Memory, path: str | Path) -> None:
     ]
     with directory_atomic(path) as folder:
         record = {"config": config_record(memory.config), "regions": regions}
-        (folder / RECORD).write_bytes(canonical_json(record) + b"\n")
+        (folder.joinpath(RECORD)).write_bytes(canonical_json(record) + b"\n")
         for entry in memory.directory():
             buffer = io.BytesIO()
             np.save(buffer, memory.region(entry.segment, entry.name), allow_pickle=False)
-            (folder / _file_name(entry.segment, entry.name)).write_bytes(buffer.getvalue())
+            folder.joinpath(_file_name(entry.segment, entry.name)).write_bytes(buffer.getvalue())
 
 
 def load_folder(path: str | Path) -> Memory:
@@ -53,8 +53,8 @@ def load_folder(path: str | Path) -> Memory:
         BBError: the record cannot be read.
     """
     folder = Path(path)
-    where = str(folder / RECORD)
-    record = read_json(folder / RECORD)
+    where = str(folder.joinpath(RECORD))
+    record = read_json(folder.joinpath(RECORD))
     if not isinstance(record, dict) or not {"config"} <= set(record) <= {"config", "regions"}:
         raise ImageError("no machine's record", where=where, fix='write {"config": {…}}')
     memory = Memory(config_from_record(record["config"], where))
