@@ -194,7 +194,7 @@ def _chunk(machine: ExpertMachine, left: int) -> int:
 def _play(
     machine: ExpertMachine, world: World, steps: int, check_interrupt: Callable[[], None]
 ) -> None:
-    """Take the steps up to the next update, and learn from them."""
+    """Take the steps up to the next update, learn from them, and let the hooks look."""
     from bem_kernel.runner.fast_path import run_steps
 
     if isinstance(world, CompiledWorld):
@@ -205,6 +205,8 @@ def _play(
             _step_outside(machine, world)
             check_interrupt()
     update(machine)
+    for hook in tuple(machine.hooks):
+        hook(machine)
 
 
 def _step_outside(machine: ExpertMachine, world: Environment) -> None:

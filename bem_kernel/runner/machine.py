@@ -69,6 +69,9 @@ class ExpertMachine:
         bits: state bit by name.
         arrays: what the kernels work on.
         journal: of the log; None without one.
+        hooks: called with the machine after each update of the policy, on the mid path: the place
+            to offer work to a `SlowPath` and to collect what is done, such as experts to add or
+            retire. The run waits for a hook, so it returns at once.
 
     Args:
         memory: new, or loaded from an image; then `config` is the one it was made with.
@@ -95,6 +98,7 @@ class ExpertMachine:
         # The table takes what room EXPERT has; the runner's regions lie in SHARED and TRACE.
         self.table = ExpertTable(memory)
         self.arrays = RunnerArrays(self.table, self.config)
+        self.hooks: list[Callable[[ExpertMachine], object]] = []
         self.journal = None
         if log is not None:
             from bem_kernel.runner.journal import Journal

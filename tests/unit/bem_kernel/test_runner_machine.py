@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from bem_kernel.runner.learning import Learning, learning_for
 from bem_kernel.runner.machine import ExpertMachine
 from bem_kernel.runner.observation import StateTap
 from bem_kernel.runner.reward import LaneReward, RewardRange
+from bem_kernel.runner.slow_path import SlowPath
 from bem_kernel.runner.trace import read_steps
 from bem_kernel.runner.world import CompiledWorld
 
@@ -107,6 +109,20 @@ def test_with_a_rate_of_zero_nothing_is_learned() -> None:
     machine.run(judged(machine), 500)
     assert [standing.weight_q16 for standing in machine.standings()] == [65536, 65536]
     assert min(standing.visits for standing in machine.standings()) > 200
+
+
+def test_duals_are_renormalised_now_and_then_and_at_the_end() -> None:
+    """Both experts always lose, so the least dual grows until it is subtracted."""
+    machine = new_machine(RunnerConfig(learning=Learning(1 << 16, every=1)))
+    least = {}
+
+    def look(done: int) -> None:
+        least[done] = int(machine.table.duals_q16[:2].min())
+
+    machine.run(CompiledWorld((LaneReward(3),), noise=(0, 1)), 300, progress=look)
+    assert least[255] > least[200] > least[100] > 0
+    assert least[256] == 0 < least[300]
+    assert machine.table.duals_q16[:2].min() == 0
 
 
 def test_each_lane_may_choose_for_itself() -> None:
@@ -282,6 +298,36 @@ def test_a_retired_expert_is_not_chosen_again(tmp_path: Path) -> None:
     assert len(list(read_steps(tmp_path / "log"))) == 50
     with pytest.raises(IdentifierError, match="has no slot"):
         machine.retire(chatty)
+
+
+def test_slow_work_is_offered_and_collected_between_updates() -> None:
+    """A worker beside the run names the expert to retire; the run never waits for it."""
+    machine = new_machine(RunnerConfig(learning=Learning(0)))
+    released = threading.Event()
+    retired_at = []
+
+    def verdict(identifier: int) -> int:
+        released.wait(30)
+        return identifier
+
+    with SlowPath({"verdict": verdict}) as slow:
+
+        def hook(running: ExpertMachine) -> None:
+            if running.steps == 64:
+                slow.offer("verdict", running.table.find("chatty"))
+            if running.steps == 640:
+                released.set()
+                slow.wait(timeout_s=30)  # for the test's sake; a hook would just look
+            for outcome in slow.collect():
+                running.retire(outcome.result)
+                running.define("silent", {"said": "false"})
+                retired_at.append(running.steps)
+
+        machine.hooks.append(hook)
+        machine.run(judged(machine), 1280)
+    assert retired_at == [640]
+    standings = {standing.name: standing.visits for standing in machine.standings()}
+    assert set(standings) == {"careful", "silent"} and standings["silent"] > 200
 
 
 def test_moving_experts_changes_no_choice() -> None:
