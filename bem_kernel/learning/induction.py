@@ -14,10 +14,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.engines.engine import evaluate
+from bem_kernel.errors import ProofError
 from bem_kernel.lanes import pack_bits
 from bem_kernel.learning.alphabet import Alphabet
 from bem_kernel.learning.invariant import Candidate, Statements, candidates_from
@@ -26,11 +28,13 @@ from bem_kernel.learning.sequential import Family, Sequential
 from bem_kernel.logic.cnf import Cnf, cnf_from_clauses
 from bem_kernel.logic.proof import Proof
 from bem_kernel.logic.tseitin import Encoded, tseitin
-from bem_kernel.sat.check import Unsatisfiable, check
-from bem_kernel.sat.growing import GrowingFormula
+from bem_kernel.proofs.check import Accepted, check_proof
+from bem_kernel.sat.check import Satisfiable, Unsatisfiable, check
 
 PROOF_WIDTH = 64
 SMALL_WIDTH = 4  # a power of two, so that addresses fill it
+_PROFILES: tuple[tuple[int, ...], ...] = ((), (3, 2))  # tried in turn; see invariant.Candidate
+_OWN_BUDGET = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,21 +92,25 @@ def prove_equal(
     found = compare(first, second, small)
     if found.difference is not None:
         return None
-    candidates = candidates_from(found.pairs, first.at(small), second.at(small))
-    one, other = first.at(width), second.at(width)
-    if one.empty != other.empty:
+    small_machines, machines = (
+        (first.at(w), second.at(w)) for w in (small, width)
+    )
+    if machines[0].empty != machines[1].empty:
         return None
-    step = _build(one, other, candidates)
-    alive = _hold_at_start(step, one, other)
-    encoded = _with_valid_tokens(tseitin(step.circuit), step.n_initial, second.alphabet, width)
-    if not _thin(step, encoded, alive):
-        return None
-    kept = {step.owner[j] for j in np.flatnonzero(alive)}
-    cnf = _obligation(step, encoded, alive)
-    proof = _prove(cnf)
-    if proof is None:
-        return None
-    return Induction(width, tuple(candidates[i] for i in sorted(kept)), cnf, proof)
+    for low in _PROFILES:
+        candidates = candidates_from(found.pairs, *small_machines, low)
+        step = _build(*machines, candidates)
+        alive = _hold_at_start(step, *machines)
+        encoded = _with_valid_tokens(tseitin(step.circuit), step.n_initial, second.alphabet, width)
+        proved = _thin(step, encoded, alive)
+        if proved is not None:
+            kept = sorted({step.owner[j] for j in np.flatnonzero(alive)})
+            cnf, proof = proved
+            verified = check_proof(cnf, proof)
+            if not isinstance(verified, Accepted):
+                raise ProofError(f"the solver's proof is not accepted: {verified}", where="induction", fix="report it: this is a defect")
+            return Induction(width, tuple(candidates[i] for i in kept), cnf, proof)
+    return None
 
 
 def _build(one: Sequential, other: Sequential, candidates: list[Candidate]) -> _Step:
@@ -139,7 +147,7 @@ def _with_valid_tokens(encoded: Encoded, first: int, alphabet: Alphabet, width: 
     return replace(encoded, cnf=cnf_from_clauses(clauses, encoded.cnf.n_vars))
 
 
-def _hold_at_start(step: _Step, one: Sequential, other: Sequential) -> np.ndarray:
+def _hold_at_start(step: _Step, one: Sequential, other: Sequential) -> NDArray[np.bool_]:
     """(statements,) bool, which hold in the initial states."""
     bits = [*one.initial, *other.initial]
     bits += [False] * (step.circuit.n_inputs - len(bits))
@@ -147,29 +155,27 @@ def _hold_at_start(step: _Step, one: Sequential, other: Sequential) -> np.ndarra
     return planes[: step.n_statements, 0] & np.uint64(1) != 0
 
 
-def _thin(step: _Step, encoded: Encoded, alive: np.ndarray) -> bool:
-    """Drop statements until the rest imply themselves after a token; whether they suffice."""
-    n = step.n_statements
-    before, after = encoded.outputs[:n], encoded.outputs[n : 2 * n]
-    trap, stop, differ = encoded.outputs[2 * n :]
-    with GrowingFormula() as formula:
-        formula.new(encoded.cnf.n_vars)
-        formula.add(encoded.cnf.clauses())
-        formula.add([[-stop]])
-        while True:
-            failing = [-after[j] for j in np.flatnonzero(alive)]
-            (asked,) = formula.new(1)
-            formula.add([[-asked, *failing, trap, differ]])
-            model = formula.solve([asked, *(before[j] for j in np.flatnonzero(alive))])
-            if model is None:
-                return True
-            held = np.array([model[abs(v) - 1] == (v > 0) for v in after])
-            if held[alive].all():
-                return False  # the invariant stands, and yet the verdicts differ
-            alive &= held
+def _thin(step: _Step, encoded: Encoded, alive: NDArray[np.bool_]) -> tuple[Cnf, Proof] | None:
+    """Drop statements until the rest imply themselves after a token.
+
+    Returns:
+        The formula that says they do not, or that the verdicts differ, with the proof that it is
+        false; None if what is left does not suffice.
+    """
+    after = encoded.outputs[step.n_statements : 2 * step.n_statements]
+    while True:
+        cnf = _obligation(step, encoded, alive)
+        verdict = check(cnf, budget=_OWN_BUDGET)
+        if isinstance(verdict, Unsatisfiable):
+            return cnf, verdict.proof
+        assert isinstance(verdict, Satisfiable)
+        held = np.array([verdict.model[abs(v) - 1] == (v > 0) for v in after], dtype=np.bool_)
+        if held[alive].all():
+            return None  # what is left stands, and yet the verdicts differ
+        alive &= held
 
 
-def _obligation(step: _Step, encoded: Encoded, alive: np.ndarray) -> Cnf:
+def _obligation(step: _Step, encoded: Encoded, alive: NDArray[np.bool_]) -> Cnf:
     n = step.n_statements
     trap, stop, differ = encoded.outputs[2 * n :]
     kept = np.flatnonzero(alive)
@@ -177,8 +183,3 @@ def _obligation(step: _Step, encoded: Encoded, alive: np.ndarray) -> Cnf:
     clauses += [[encoded.outputs[j]] for j in kept]
     clauses += [[-stop], [*(-encoded.outputs[n + j] for j in kept), trap, differ]]
     return cnf_from_clauses(clauses, encoded.cnf.n_vars)
-
-
-def _prove(cnf: Cnf) -> Proof | None:
-    verdict = check(cnf)
-    return verdict.proof if isinstance(verdict, Unsatisfiable) else None

@@ -23,7 +23,6 @@ from bem_kernel.learning.sequential import Sequential
 Kind = Literal["never", "first", "second", "equal", "opposite", "plus one", "minus one", "latch"]
 Part = Literal["all", "bit 0", "bit 1", "rest"]
 
-_LOW_FIRST, _LOW_SECOND = 3, 2  # bits of each row that a profile tells apart
 _MOST_PROFILE_BITS = 13
 _PARTS: tuple[Part, ...] = ("bit 0", "bit 1", "rest")
 _Bits = NDArray[np.bool_]
@@ -42,6 +41,8 @@ class Candidate:
         part: which bits of a row.
         value: see `first`.
         shift: see `equal` and `never`.
+        low: for `never`, how many bits of each row the profile tells apart; empty: it has only
+            the flags.
     """
 
     kind: Kind
@@ -49,15 +50,19 @@ class Candidate:
     part: Part = "all"
     value: bool = False
     shift: int = 0
+    low: tuple[int, ...] = ()
 
 
-def candidates_from(pairs: NDArray[np.uint64], first: Sequential, second: Sequential) -> list[Candidate]:
+def candidates_from(
+    pairs: NDArray[np.uint64], first: Sequential, second: Sequential, low: tuple[int, ...]
+) -> list[Candidate]:
     """The candidates that hold in all pairs.
 
     Args:
         pairs: (n,) uint64, all reachable pairs of states of a small width.
         first: a machine of that width.
         second: another.
+        low: of the profiles, see `Candidate`.
     """
     n_bits = first.n_state + second.n_state
     bits = (pairs[:, None] >> np.arange(n_bits, dtype=np.uint64) & np.uint64(1)) != 0
@@ -69,12 +74,12 @@ def candidates_from(pairs: NDArray[np.uint64], first: Sequential, second: Sequen
         here = (flags[0] == guard[0]) & (flags[1] == guard[1])
         found += _of_rows(guard, x[here], y[here])
     profile = [one[:, [i]] for i in first.flags] + [other[:, [i]] for i in second.flags]
-    for row, low in ((x, _LOW_FIRST), (y, _LOW_SECOND)):
-        profile += [row[:, :low], row[:, low:].any(axis=1, keepdims=True)]
-    columns = np.concatenate(profile, axis=1)
+    for row, count in zip((x, y), low, strict=False):
+        profile += [row[:, :count], row[:, count:].any(axis=1, keepdims=True)]
+    columns = np.concatenate([one[:, :0], *profile], axis=1)
     if columns.shape[1] <= _MOST_PROFILE_BITS:
         absent = set(range(1 << columns.shape[1])) - set(_number(columns).tolist())
-        found += [Candidate("never", shift=number) for number in sorted(absent)]
+        found += [Candidate("never", shift=number, low=low) for number in sorted(absent)]
     if first.latch and (one[:, list(first.latch)] == other[:, list(second.latch)]).all():
         found.append(Candidate("latch"))
     return found
@@ -146,19 +151,19 @@ class Statements:
             pairs = zip(*self._latches, strict=True)
             return [builder.not_(builder.xor(a, b)) for a, b in pairs]
         if candidate.kind == "never":
-            return [builder.not_(self._matches(self._profile(), candidate.shift))]
+            return [builder.not_(self._matches(self._profile(candidate.low), candidate.shift))]
         assert candidate.guard is not None
         flags, (p, q) = self._flags, candidate.guard
         absent = builder.not_(builder.and_(self._matches(flags[0], p), self._matches(flags[1], q)))
         return [builder.or_(absent, slot) for slot in self._relation(candidate)]
 
-    def _profile(self) -> list[int]:
+    def _profile(self, low: tuple[int, ...]) -> list[int]:
         slots = [*self._flags[0], *self._flags[1]]
-        for row, low in ((self._x, _LOW_FIRST), (self._y, _LOW_SECOND)):
+        for row, count in zip((self._x, self._y), low, strict=False):
             above = self._builder.const(False)
-            for bit in row[low:]:
+            for bit in row[count:]:
                 above = self._builder.or_(above, bit)
-            slots += [*row[:low], above]
+            slots += [*row[:count], above]
         return slots
 
     def _matches(self, slots: list[int], value: int) -> int:
