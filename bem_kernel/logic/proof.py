@@ -11,7 +11,28 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bem_kernel.compiled import kernel
 from bem_kernel.errors import ProofError
+
+_SOUND, _BAD_OFFSETS = -1, -2
+_MAX_LITERAL = (1 << 31) - 1
+
+
+@kernel("int64(int32[::1], int32[::1])")
+def _first_fault(offsets, literals):  # type: ignore[no-untyped-def]
+    """Position of the first literal that is none, or _BAD_OFFSETS, or _SOUND."""
+    steps = offsets.shape[0] - 1
+    sound = steps >= 0
+    if sound:
+        sound = offsets[0] == 0 and offsets[steps] == literals.shape[0]
+    for i in range(steps):
+        sound &= offsets[i] <= offsets[i + 1]
+    if not sound:
+        return _BAD_OFFSETS
+    for k in range(literals.shape[0]):
+        if literals[k] == 0 or literals[k] < -_MAX_LITERAL:
+            return k
+    return _SOUND
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +47,7 @@ class Proof:
 
     Raises:
         ProofError: an array has another shape or dtype, offsets do not ascend from 0, or a literal
-            is 0.
+            is 0 or -2**31.
     """
 
     offsets: NDArray[np.int32]
@@ -46,22 +67,28 @@ class Proof:
                     where="proof",
                     fix=f"give a row of {np.dtype(dtype).name}",
                 )
-        ends = self.offsets
-        if not len(ends) or ends[0] or (np.diff(ends) < 0).any() or ends[-1] != len(self.literals):
+            if not array.flags.carray:  # kernels want plain, writable rows
+                object.__setattr__(self, name, array.copy())
+        fault = _first_fault(self.offsets, self.literals)
+        if fault == _BAD_OFFSETS:
             raise ProofError(
                 "offsets do not ascend from 0 to the number of literals",
                 where="proof",
                 fix="make step i literals[offsets[i]:offsets[i + 1]]",
             )
-        if len(self.deletes) != len(ends) - 1:
+        if len(self.deletes) != len(self.offsets) - 1:
             raise ProofError(
-                f"{len(self.deletes)} marks for {len(ends) - 1} steps",
+                f"{len(self.deletes)} marks for {len(self.offsets) - 1} steps",
                 where="proof",
                 fix="mark each step as added or deleted",
             )
-        if (self.literals == 0).any():
-            step = int(np.searchsorted(ends, int((self.literals == 0).argmax()), side="right")) - 1
-            raise ProofError("literal 0", where=f"proof: step {step}", fix="use DIMACS literals")
+        if fault != _SOUND:
+            step = int(np.searchsorted(self.offsets, fault, side="right")) - 1
+            raise ProofError(
+                f"literal {int(self.literals[fault])}",
+                where=f"proof: step {step}",
+                fix="use DIMACS literals of 32 bits",
+            )
 
     def __len__(self) -> int:
         return len(self.deletes)

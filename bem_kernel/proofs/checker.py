@@ -20,8 +20,8 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 from bem_kernel.proofs.propagation import TRAIL, assign, attach, detach, propagate, undo
-from bem_kernel.proofs.records import CORE, HEADER, NOTHING
-from bem_kernel.proofs.redundancy import BY_RAT, FAILED, HINTS, check_clause, explain_conflict
+from bem_kernel.proofs.records import CORE, HEADER, NOTHING, WATCHED
+from bem_kernel.proofs.redundancy import BY_RAT, FAILED, HINTS, check_clause, explain
 
 ACCEPTED, NOT_REDUNDANT, NO_CONFLICT = 0, 1, 2
 
@@ -36,7 +36,8 @@ STATUS, STEP, CHECKED, RATS = 0, 1, 2, 3
 def begin(cells, heads, value, trail, reason, state, at, count):
     """Attach the clauses of the formula and propagate; the record that is false, or 0."""
     for i in range(count):
-        attach(cells, heads, np.int64(at[i]))
+        if cells[at[i]] > 1:
+            attach(cells, heads, np.int64(at[i]))
     for i in range(count):
         c = np.int64(at[i])
         if cells[c] == 0:
@@ -66,7 +67,8 @@ def add(cells, heads, value, trail, reason, state, c):
             possible += 1
             if possible == 2:
                 break
-    attach(cells, heads, c)
+    if cells[c] > 1:
+        attach(cells, heads, c)
     if possible == 0:
         return c
     first = np.int64(cells[c + HEADER])
@@ -161,7 +163,7 @@ def check(
     if not conflict:
         result[STATUS] = NO_CONFLICT
     elif backward:
-        explain_conflict(cells, heads, trail, reason, seen, state, hints, conflict)
+        explain(cells, heads, trail, reason, seen, state, hints, conflict, -1)
         hint_ends[-1] = state[HINTS]
         _back(
             cells, heads, value, trail, reason, seen, state, hints, at,
@@ -187,7 +189,8 @@ def _back(
         if deletes[step]:
             attach(cells, heads, c)
             continue
-        detach(cells, heads, c)
+        if np.int64(cells[c + 1]) & WATCHED:
+            detach(cells, heads, c)
         implied = implied_by(cells, value, reason, c)
         if implied >= 0:
             size = state[TRAIL] - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ MAX_CELLS = 1 << 31  # a link has 32 bits, one of them for the watch
 _Row = NDArray[np.int32]
 
 
-@dataclass(frozen=True, eq=False)
-class Followed:
+class Followed(NamedTuple):
     """What the checker has found; clauses are numbered from those of the formula on.
 
     Attributes:
@@ -28,8 +27,9 @@ class Followed:
         step: where that was decided.
         checked: added clauses that were checked.
         rats: how many of them needed RAT.
-        needed: (clauses,) bool, backward only: the core.
-        added: the step that added each clause beyond those of the formula and the assumptions.
+        needed: (clauses,) bool, the core; empty if checked forward.
+        added: the step that added each clause beyond those of the formula and the assumptions;
+            empty if checked forward.
         hints: numbers of clauses: those of the conflict, then those of each checked clause, the
             last one first.
         hint_ends: (clauses + 1,) where the hints of a clause end; of the conflict at the last.
@@ -65,10 +65,9 @@ def follow(
     """
     offsets, literals = with_units(cnf, assumptions)
     literals, steps, n_vars = _compact(cnf.n_vars, literals, proof.literals)
-    added = np.flatnonzero(~proof.deletes)
+    deletions = int(np.count_nonzero(proof.deletes))
     count = len(offsets) - 1
-    total = count + len(added)
-    matched = len(added) < len(proof)
+    total = count + len(proof) - deletions
     size = 1 + records.HEADER * (total + 1) + len(literals) + len(steps)
     if size >= MAX_CELLS:
         raise ProofError(
@@ -87,8 +86,8 @@ def follow(
         steps,
         proof.deletes,
         means,
-        np.zeros(1 << total.bit_length() if matched else 0, dtype=np.uint32),
-        np.empty(total if matched else 0, dtype=np.int32),
+        np.zeros(1 << total.bit_length() if deletions else 0, dtype=np.uint32),
+        np.empty(total if deletions else 0, dtype=np.int32),
     )
     state = np.zeros(2, dtype=np.int64)
     hints = np.empty(room, dtype=np.uint32)
@@ -114,7 +113,10 @@ def follow(
         result,
     )
     status, step, checked, rats = result.tolist()
-    needed = (cells[at + np.uint32(1)] & records.CORE).astype(np.bool_)
+    needed, added = np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.int64)
+    if backward:
+        needed = (cells[at + np.uint32(1)] & records.CORE).astype(np.bool_)
+        added = np.flatnonzero(~proof.deletes)
     return Followed(
         status, step, checked, rats, needed, added, hints, hint_ends, int(state[HINTS]) >= 0
     )
@@ -142,8 +144,7 @@ def with_units(cnf: Cnf, assumptions: Sequence[int]) -> tuple[_Row, _Row]:
 
 def _compact(n_vars: int, literals: _Row, steps: _Row) -> tuple[_Row, _Row, int]:
     """The same with variables renumbered if most do not occur, and the number of variables."""
-    if len(steps):
-        n_vars = max(n_vars, int(steps.max()), -int(steps.min()))
+    n_vars = max(n_vars, records.largest(steps))
     if n_vars <= 4 * (len(literals) + len(steps)) + 64:
         return literals, steps, n_vars
     both = np.concatenate([literals, steps])

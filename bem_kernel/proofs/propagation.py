@@ -52,37 +52,20 @@ def _unlink(cells, heads, c, watch, which):
 
 @kernel("void(uint32[::1], uint32[::1], int64)")
 def attach(cells, heads, c):
-    """Watch the first two literals of a clause; shorter clauses have no watches."""
-    if cells[c] < 2:
-        return
+    """Watch the first two literals of a clause, which must have two and not be watched."""
     core = np.int64(cells[c + 1]) & CORE
-    for watch in range(2):
-        _link(cells, heads, c, watch, 2 * np.int64(cells[c + HEADER + watch]) + core)
+    _link(cells, heads, c, 0, 2 * np.int64(cells[c + HEADER]) + core)
+    _link(cells, heads, c, 1, 2 * np.int64(cells[c + HEADER + 1]) + core)
     cells[c + 1] |= np.uint32(WATCHED)
 
 
 @kernel("void(uint32[::1], uint32[::1], int64)")
 def detach(cells, heads, c):
-    """Stop watching; the literals stay in place, so `attach` brings back the same watches."""
-    if not np.int64(cells[c + 1]) & WATCHED:
-        return
+    """Stop watching a clause; its literals stay in place, so `attach` brings the watches back."""
     core = np.int64(cells[c + 1]) & CORE
-    for watch in range(2):
-        _unlink(cells, heads, c, watch, 2 * np.int64(cells[c + HEADER + watch]) + core)
+    _unlink(cells, heads, c, 0, 2 * np.int64(cells[c + HEADER]) + core)
+    _unlink(cells, heads, c, 1, 2 * np.int64(cells[c + HEADER + 1]) + core)
     cells[c + 1] ^= np.uint32(WATCHED)
-
-
-@kernel("void(uint32[::1], uint32[::1], int64)")
-def move_to_core(cells, heads, c):
-    """Make a clause one of the core."""
-    if np.int64(cells[c + 1]) & CORE:
-        return
-    watched = np.int64(cells[c + 1]) & WATCHED
-    if watched:
-        detach(cells, heads, c)
-    cells[c + 1] |= np.uint32(CORE)
-    if watched:
-        attach(cells, heads, c)
 
 
 @kernel("void(int8[::1], uint32[::1], uint32[::1], int64[::1], int64, int64)")
@@ -109,6 +92,8 @@ def undo(value, trail, state, size):
 def propagate(cells, heads, value, trail, reason, state, done):
     """Assign what follows from the trail.
 
+    The list that is gone through is unlinked from by hand: all the time is spent here.
+
     Args:
         cells: records.
         heads: (2 * literals,) the first watch of each list.
@@ -121,43 +106,60 @@ def propagate(cells, heads, value, trail, reason, state, done):
     Returns:
         The record whose literals are all false, or 0.
     """
-    core_at, rest_at = done, done
-    pending = np.int64(0)  # where the list outside the core was left
-    while True:
-        core = np.int64(0)
-        if core_at < state[TRAIL]:
-            core = np.int64(1)
-            link = np.int64(heads[2 * (np.int64(trail[core_at]) ^ 1) + 1])
+    core_at, rest_at, size = done, done, state[TRAIL]
+    pending, which_pending = np.int64(0), np.int64(0)  # where a list outside the core was left
+    conflict = np.int64(0)
+    while not conflict:
+        core = np.int64(core_at < size)
+        if core:
+            which = 2 * (np.int64(trail[core_at]) ^ 1) + 1
+            link = np.int64(heads[which])
             core_at += 1
         elif pending:
-            link = pending
-        elif rest_at < state[TRAIL]:
-            link = np.int64(heads[2 * (np.int64(trail[rest_at]) ^ 1)])
+            which, link = which_pending, pending
+        elif rest_at < size:
+            which = 2 * (np.int64(trail[rest_at]) ^ 1)
+            link = np.int64(heads[which])
             rest_at += 1
         else:
-            return 0
+            break
         while link:
             c, watch = link >> 1, link & 1
             following = np.int64(cells[c + 2 + 2 * watch])
             other = np.int64(cells[c + HEADER + 1 - watch])
-            if value[other] <= 0:
-                end = c + HEADER + np.int64(cells[c])
-                k = c + HEADER + 2
-                while k < end and value[cells[k]] < 0:
-                    k += 1
-                if k < end:  # watch this one instead
-                    false, literal = np.int64(cells[c + HEADER + watch]), np.int64(cells[k])
-                    _unlink(cells, heads, c, watch, 2 * false + core)
-                    cells[k] = false
-                    cells[c + HEADER + watch] = literal
-                    _link(cells, heads, c, watch, 2 * literal + core)
-                elif value[other] < 0:
-                    return c
+            if value[other] > 0:
+                link = following
+                continue
+            end = c + HEADER + np.int64(cells[c])
+            k = c + HEADER + 2
+            while k < end and value[cells[k]] < 0:
+                k += 1
+            if k < end:  # watch this literal instead
+                literal = np.int64(cells[k])
+                cells[k] = cells[c + HEADER + watch]
+                cells[c + HEADER + watch] = literal
+                before = np.int64(cells[c + 3 + 2 * watch])
+                if before:
+                    cells[(before >> 1) + 2 + 2 * (before & 1)] = following
                 else:
-                    assign(value, trail, reason, state, other, c)
-                    if not core:
-                        link = following
-                        break
+                    heads[which] = following
+                if following:
+                    cells[(following >> 1) + 3 + 2 * (following & 1)] = before
+                _link(cells, heads, c, watch, 2 * literal + core)
+            elif value[other] < 0:
+                conflict = c
+                break
+            else:
+                value[other] = 1
+                value[other ^ 1] = -1
+                reason[other >> 1] = c
+                trail[size] = other
+                size += 1
+                if not core:
+                    link = following
+                    break
             link = following
         if not core:
-            pending = link
+            pending, which_pending = link, which
+    state[TRAIL] = size
+    return conflict

@@ -29,6 +29,15 @@ NUMBER = 2  # bits of a flags cell below the clause's number
 NOTHING = -1  # what a deletion without effect means
 
 
+@kernel("int64(int32[::1])")
+def largest(literals):
+    """The largest variable of DIMACS literals, 0 if there are none."""
+    result = np.int64(0)
+    for k in range(literals.shape[0]):
+        result = max(result, abs(np.int64(literals[k])))
+    return result
+
+
 @kernel("int64(uint32[::1], uint32[::1], int64, int64, int32[::1], int64, int64)")
 def _write(cells, stamp, c, mark, literals, first, end):
     """Write the clause literals[first:end] (DIMACS) at c, each literal once; the cell after it.

@@ -23,7 +23,7 @@ from __future__ import annotations
 import numpy as np
 
 from bem_kernel.compiled import kernel
-from bem_kernel.proofs.propagation import TRAIL, assign, move_to_core, propagate, undo
+from bem_kernel.proofs.propagation import TRAIL, assign, attach, detach, propagate, undo
 from bem_kernel.proofs.records import CORE, HEADER, NUMBER, WATCHED
 
 FAILED, BY_RUP, BY_RAT = 0, 1, 2
@@ -31,57 +31,57 @@ FAILED, BY_RUP, BY_RAT = 0, 1, 2
 HINTS = 1  # cell of `state`: hints written so far; -1 once there was no room
 
 
-@kernel("int64(uint32[::1], uint32[::1], uint8[::1], int64[::1], uint32[::1], int64, int64)")
-def _need(cells, heads, seen, state, hints, c, implied):
-    """Mark a clause as core, and the variables of its literals except `implied` as seen.
-
-    Returns how many were not seen before. The clause's number goes to the hints.
-    """
-    move_to_core(cells, heads, c)
-    more = np.int64(0)
-    for k in range(c + HEADER, c + HEADER + np.int64(cells[c])):
-        literal = np.int64(cells[k])
-        if literal != implied and not seen[literal >> 1]:
-            seen[literal >> 1] = 1
-            more += 1
-    if hints.shape[0]:
-        if 0 <= state[HINTS] < hints.shape[0]:
-            hints[state[HINTS]] = np.int64(cells[c + 1]) >> NUMBER
-            state[HINTS] += 1
-        else:
-            state[HINTS] = -1
-    return more
-
-
 @kernel(
     "void(uint32[::1], uint32[::1], uint32[::1], uint32[::1], uint8[::1], int64[::1], "
-    "uint32[::1], int64)"
+    "uint32[::1], int64, int64)"
 )
-def _explain(cells, heads, trail, reason, seen, state, hints, left):
-    """Mark the reasons of `left` seen variables, and theirs, from the end of the trail back."""
-    i = state[TRAIL]
-    while left:
-        i -= 1
-        literal = np.int64(trail[i])
-        if seen[literal >> 1]:
-            seen[literal >> 1] = 0
-            left -= 1
-            why = np.int64(reason[literal >> 1])
-            if why:
-                left += _need(cells, heads, seen, state, hints, why, literal)
-
-
-@kernel(
-    "void(uint32[::1], uint32[::1], uint32[::1], uint32[::1], uint8[::1], int64[::1], "
-    "uint32[::1], int64)"
-)
-def explain_conflict(cells, heads, trail, reason, seen, state, hints, conflict):
-    """Mark what makes all literals of a clause false, the clause included.
+def explain(cells, heads, trail, reason, seen, state, hints, conflict, true):
+    """Mark as core what makes all literals of a clause false, the clause included.
 
     The hints are the clauses of a resolution: each resolves with the result of those before it.
+
+    Args:
+        cells: records; for this and the next six see `check_clause`.
+        heads: lists.
+        trail: literals.
+        reason: of variables.
+        seen: of variables.
+        state: of trail and hints.
+        hints: room for numbers of clauses.
+        conflict: the clause, or 0 to explain a literal instead.
+        true: the literal, which has a reason.
     """
-    left = _need(cells, heads, seen, state, hints, conflict, -1)
-    _explain(cells, heads, trail, reason, seen, state, hints, left)
+    at, left, c, implied = state[TRAIL], np.int64(0), conflict, np.int64(-1)
+    if conflict == 0:
+        c, implied = np.int64(reason[true >> 1]), true
+    while True:
+        if c:
+            if not np.int64(cells[c + 1]) & CORE:
+                if np.int64(cells[c + 1]) & WATCHED:
+                    detach(cells, heads, c)
+                    cells[c + 1] |= np.uint32(CORE)
+                    attach(cells, heads, c)
+                cells[c + 1] |= np.uint32(CORE)
+            for k in range(c + HEADER, c + HEADER + np.int64(cells[c])):
+                literal = np.int64(cells[k])
+                if literal != implied and not seen[literal >> 1]:
+                    seen[literal >> 1] = 1
+                    left += 1
+            if hints.shape[0]:
+                if 0 <= state[HINTS] < hints.shape[0]:
+                    hints[state[HINTS]] = np.int64(cells[c + 1]) >> NUMBER
+                    state[HINTS] += 1
+                else:
+                    state[HINTS] = -1
+        if left == 0:
+            break
+        at -= 1  # back to the last literal that is wanted
+        while not seen[np.int64(trail[at]) >> 1]:
+            at -= 1
+        implied = np.int64(trail[at])
+        seen[implied >> 1] = 0
+        left -= 1
+        c = np.int64(reason[implied >> 1])
 
 
 @kernel(
@@ -101,8 +101,7 @@ def _resolvent_follows(cells, heads, value, trail, reason, seen, state, hints, c
             true = literal
     if true >= 0:
         if marking and reason[true >> 1]:
-            seen[true >> 1] = 1
-            _explain(cells, heads, trail, reason, seen, state, hints, 1)
+            explain(cells, heads, trail, reason, seen, state, hints, 0, true)
         return True
     for k in range(c + HEADER, c + HEADER + np.int64(cells[c])):
         literal = np.int64(cells[k])
@@ -110,7 +109,7 @@ def _resolvent_follows(cells, heads, value, trail, reason, seen, state, hints, c
             assign(value, trail, reason, state, literal ^ 1, 0)
     conflict = propagate(cells, heads, value, trail, reason, state, base)
     if conflict and marking:
-        explain_conflict(cells, heads, trail, reason, seen, state, hints, conflict)
+        explain(cells, heads, trail, reason, seen, state, hints, conflict, -1)
     undo(value, trail, state, base)
     return conflict != 0
 
@@ -169,8 +168,7 @@ def check_clause(
         literal = np.int64(cells[k])
         if value[literal] > 0:  # true already, or a tautology
             if backward and reason[literal >> 1]:
-                seen[literal >> 1] = 1
-                _explain(cells, heads, trail, reason, seen, state, hints, 1)
+                explain(cells, heads, trail, reason, seen, state, hints, 0, literal)
             undo(value, trail, state, base)
             return BY_RUP
         if value[literal] == 0:
@@ -179,7 +177,7 @@ def check_clause(
     found = FAILED
     if conflict:
         if backward:
-            explain_conflict(cells, heads, trail, reason, seen, state, hints, conflict)
+            explain(cells, heads, trail, reason, seen, state, hints, conflict, -1)
         found = BY_RUP
     elif open_pivot and _has_rat(
         cells, heads, value, trail, reason, seen, state, hints, at, number, pivot, backward
