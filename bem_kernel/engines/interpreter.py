@@ -175,7 +175,7 @@ def copy_words(target, source, count):  # type: ignore[no-untyped-def]
         source += np.uint64(_WORD_BYTES)
 
 
-@kernel("int64(int32[:, ::1], uint64[:, :], uint64[:, ::1])")
+@kernel("int64(int32[:, ::1], uint64[:, :], uint64[:, ::1])", allocates=True)
 def interpret(program, planes, results):  # type: ignore[no-untyped-def]
     """Run a packed program on all words.
 

@@ -14,7 +14,7 @@ _ROW_BYTES = BLOCK_WORDS * _WORD_BYTES
 _SLACK = 8  # words, so that rows can start at a cache line
 
 
-@kernel("void(int32[:, ::1], uint64[:, ::1], uint64[:, :, ::1], uint64[:, :, ::1])")
+@kernel("void(int32[:, ::1], uint64[:, ::1], uint64[:, :, ::1], uint64[:, :, ::1])", allocates=True)
 def _scan_word(program, state, inputs, outputs):  # type: ignore[no-untyped-def]
     """All steps on one word; `state` is updated in place."""
     n_state, n_in, n_out = state.shape[0], inputs.shape[1], outputs.shape[1]
@@ -32,7 +32,10 @@ def _scan_word(program, state, inputs, outputs):  # type: ignore[no-untyped-def]
             outputs[t, i, 0] = rows[program[first_output + n_state + i, 0]]
 
 
-@kernel("void(int32[:, ::1], uint64, uint64[:, ::1], uint64[:, :, ::1], uint64[:, :, ::1], int64)")
+@kernel(
+    "void(int32[:, ::1], uint64, uint64[:, ::1], uint64[:, :, ::1], uint64[:, :, ::1], int64)",
+    allocates=True,
+)
 def _scan_block(program, address, state, inputs, outputs, first):  # type: ignore[no-untyped-def]
     """All steps on the block of words that starts at word `first`; as `scan_steps` otherwise."""
     n_state, n_in, n_out = state.shape[0], inputs.shape[1], outputs.shape[1]
@@ -73,7 +76,10 @@ def _scan_block(program, address, state, inputs, outputs, first):  # type: ignor
         copy_words(state_start + np.uint64(i) * pitch, source, count)
 
 
-@kernel("void(int32[:, ::1], uint64, uint64[:, ::1], uint64[:, :, ::1], uint64[:, :, ::1])")
+@kernel(
+    "void(int32[:, ::1], uint64, uint64[:, ::1], uint64[:, :, ::1], uint64[:, :, ::1])",
+    allocates=True,
+)
 def scan_steps(program, address, state, inputs, outputs):  # type: ignore[no-untyped-def]
     """Step a sequential machine over all words, a block of words after the other.
 

@@ -19,7 +19,6 @@ import numpy as np
 from bem_kernel.compiled import kernel
 from bem_kernel.engines.interpreter import run_gates
 from bem_kernel.engines.native import call_address
-from bem_kernel.experts.borrow import borrows
 from bem_kernel.experts.descriptor import (
     BASE,
     CONDITION_BIT,
@@ -67,7 +66,6 @@ _MIX_2 = np.uint64(0x94D049BB133111EB)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-@borrows
 @kernel("uint64(int64, int64, uint64)")
 def word_fingerprint(row, word, value):  # type: ignore[no-untyped-def]
     """What one word of one plane adds to the state's fingerprint; 0 for an empty word."""
@@ -77,7 +75,6 @@ def word_fingerprint(row, word, value):  # type: ignore[no-untyped-def]
     return np.uint64(0) if value == np.uint64(0) else mixed ^ (mixed >> np.uint64(31))
 
 
-@borrows
 @kernel("uint64(uint64[:, ::1], int64)")
 def fingerprint_planes(planes, words):  # type: ignore[no-untyped-def]
     """Fingerprint of a state: the sum modulo 2**64 of `word_fingerprint` over its words.
@@ -92,7 +89,6 @@ def fingerprint_planes(planes, words):  # type: ignore[no-untyped-def]
     return total
 
 
-@borrows
 @kernel("int64(uint64[::1], int64, int64)")
 def read_bits(shared, offset, width):  # type: ignore[no-untyped-def]
     """The unsigned integer in bits offset .. offset+width-1 of M; width 1 to 32, in range."""
@@ -103,7 +99,6 @@ def read_bits(shared, offset, width):  # type: ignore[no-untyped-def]
     return np.int64(value & ((_ONE << np.uint64(width)) - _ONE))
 
 
-@borrows
 @kernel(f"int64({TABLE}, int64, int64, uint64[::1], int64[::1])")
 def resolve_expert(table, slot, n_bits, shared, rows):  # type: ignore[no-untyped-def]
     """Find the bit of each place of an expert.
@@ -135,7 +130,6 @@ def resolve_expert(table, slot, n_bits, shared, rows):  # type: ignore[no-untype
     return np.int64(0)
 
 
-@borrows
 @kernel("int64(int64[::1], uint64[:, ::1], int64, uint64[::1], int64, uint64[::1])")
 def active_run(descriptor, planes, words, mask, first, active):  # type: ignore[no-untyped-def]
     """The words from `first` on in which an expert has lanes to run in, up to a block.
@@ -165,7 +159,6 @@ def active_run(descriptor, planes, words, mask, first, active):  # type: ignore[
     return length
 
 
-@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, int64, uint64[::1], {SCRATCH})")
 def gather(table, slot, planes, first, length, shared, scratch):  # type: ignore[no-untyped-def]
     """Copy an expert's inputs to the first rows of the slots; seven arguments, an inner loop."""
@@ -183,7 +176,6 @@ def gather(table, slot, planes, first, length, shared, scratch):  # type: ignore
                 slots[i, w] = ones
 
 
-@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, int64, {SCRATCH})")
 def scatter(table, slot, planes, first, length, scratch):  # type: ignore[no-untyped-def]
     """Write an expert's outputs to the state, and propose those to M; six arguments."""
@@ -214,7 +206,6 @@ def scatter(table, slot, planes, first, length, scratch):  # type: ignore[no-unt
                 break  # later words hold higher lanes
 
 
-@borrows
 @kernel(f"void(int64, int64, int64, {SCRATCH})")
 def propose(bit, lane, value, scratch):  # type: ignore[no-untyped-def]
     """Note that a lane writes a bit of M; the lowest lane is kept, of one lane the later write.
@@ -241,7 +232,6 @@ def propose(bit, lane, value, scratch):  # type: ignore[no-untyped-def]
     counts[N_PROPOSALS] = n + 1
 
 
-@borrows
 @kernel(f"void(uint64[::1], {SCRATCH})")
 def commit_shared(shared, scratch):  # type: ignore[no-untyped-def]
     """Write what has been proposed to M, and forget it."""
@@ -257,7 +247,6 @@ def commit_shared(shared, scratch):  # type: ignore[no-untyped-def]
     counts[N_PROPOSALS] = 0
 
 
-@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, uint64[::1], uint64[::1], {SCRATCH})")
 def run_expert(  # type: ignore[no-untyped-def]
     table, slot, planes, words, shared, mask, scratch
@@ -287,7 +276,6 @@ def run_expert(  # type: ignore[no-untyped-def]
         first += length
 
 
-@borrows
 @kernel(f"int64({TABLE}, int64, int64, uint64[::1], {SCRATCH})")
 def check_expert(table, slot, n_bits, shared, scratch):  # type: ignore[no-untyped-def]
     """Resolve the places of an expert into `Scratch.rows`; 0 or a fault, its slot in the counts."""
@@ -300,7 +288,6 @@ def check_expert(table, slot, n_bits, shared, scratch):  # type: ignore[no-untyp
     return fault
 
 
-@borrows
 @kernel(f"int64({TABLE}, int64, uint64[:, ::1], int64, uint64[::1], uint64[::1], {SCRATCH})")
 def apply_expert(  # type: ignore[no-untyped-def]
     table, slot, planes, words, shared, mask, scratch
@@ -328,7 +315,6 @@ def apply_expert(  # type: ignore[no-untyped-def]
     return fault
 
 
-@borrows
 @kernel(f"int64({TABLE}, int64[::1], uint64[:, ::1], int64, uint64[::1], {SCRATCH})")
 def apply_lanes(  # type: ignore[no-untyped-def]
     table, choices, planes, words, shared, scratch
@@ -373,7 +359,6 @@ def apply_lanes(  # type: ignore[no-untyped-def]
     return fault
 
 
-@borrows
 @kernel(f"void({TABLE}, int64, uint64[:, ::1], int64, uint64[::1], {SCRATCH})")
 def run_group(table, slot, planes, words, shared, scratch):  # type: ignore[no-untyped-def]
     """Run an expert in the lanes of its list, which starts at `head`; for `apply_lanes`."""

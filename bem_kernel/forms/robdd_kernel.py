@@ -30,7 +30,7 @@ def _buckets_for(count):  # type: ignore[no-untyped-def]
     return size
 
 
-@kernel("int64(uint64[::1], int32[::1], uint64[::1])")
+@kernel("int64(uint64[::1], int32[::1], uint64[::1])", allocates=True)
 def _find_words(words, index, different):  # type: ignore[no-untyped-def]
     """Number the different words in order of first appearance.
 
@@ -133,7 +133,7 @@ def _join_pairs(level, pairs, variable, nodes, count, memory):  # type: ignore[n
     return count
 
 
-@kernel("int64(uint64[::1], int32[::1], int64, int32[:, ::1])")
+@kernel("int64(uint64[::1], int32[::1], int64, int32[:, ::1])", allocates=True)
 def _build(different, level, n_inputs, nodes):  # type: ignore[no-untyped-def]
     """The shared diagram of functions whose words have been numbered by `_find_words`.
 
@@ -172,7 +172,7 @@ def _build(different, level, n_inputs, nodes):  # type: ignore[no-untyped-def]
     return count
 
 
-@kernel("int64(uint64[::1], int64, int32[:, ::1], int32[::1])")
+@kernel("int64(uint64[::1], int64, int32[:, ::1], int32[::1])", allocates=True)
 def diagram_of_words(words, n_inputs, nodes, roots):  # type: ignore[no-untyped-def]
     """The shared diagram of the functions of a packed table.
 
@@ -194,7 +194,7 @@ def diagram_of_words(words, n_inputs, nodes, roots):  # type: ignore[no-untyped-
     return count
 
 
-@kernel("int64(int32[:, ::1], int64, int64[::1], int32[:, ::1], int32[::1])")
+@kernel("int64(int32[:, ::1], int64, int64[::1], int32[:, ::1], int32[::1])", allocates=True)
 def diagram_of_gates(gates, n_inputs, outputs, nodes, roots):  # type: ignore[no-untyped-def]
     """The shared diagram of packed gates: `tabulate` and `diagram_of_words` in one call."""
     words = np.empty(outputs.shape[0] * words_for_inputs(n_inputs), dtype=np.uint64)

@@ -30,7 +30,7 @@ def _find_last_uses(gates, n_inputs, outputs, last_use):  # type: ignore[no-unty
                     last_use[gates[g, 1 + k]] = np.int32(g)
 
 
-@kernel("int64(int32[:, ::1], int64, int64[::1], int32[:, ::1])")
+@kernel("int64(int32[:, ::1], int64, int64[::1], int32[:, ::1])", allocates=True)
 def _assign_rows(gates, n_inputs, outputs, program):  # type: ignore[no-untyped-def]
     """Write the program of the gates that an output needs, in their order, rows shared.
 
@@ -110,7 +110,7 @@ def words_for_inputs(n_inputs):  # type: ignore[no-untyped-def]
     return np.int64(1) << max(n_inputs - _WORD_INPUTS, 0)
 
 
-@kernel("void(int32[:, ::1], int64, int64[::1], uint64[::1])")
+@kernel("void(int32[:, ::1], int64, int64[::1], uint64[::1])", allocates=True)
 def tabulate(gates, n_inputs, outputs, words):  # type: ignore[no-untyped-def]
     """The truth table of packed gates, 64 words at a time.
 
@@ -139,7 +139,7 @@ def tabulate(gates, n_inputs, outputs, words):  # type: ignore[no-untyped-def]
                 words[target + w] = rows[row + w] & keep
 
 
-@kernel("void(int32[:, ::1], int32[::1], int64, uint64[:, ::1])")
+@kernel("void(int32[:, ::1], int32[::1], int64, uint64[:, ::1])", allocates=True)
 def tabulate_diagram(nodes, roots, n_inputs, table):  # type: ignore[no-untyped-def]
     """The truth table of a shared decision diagram.
 

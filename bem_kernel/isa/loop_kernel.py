@@ -14,7 +14,6 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 from bem_kernel.experts.batch import SCRATCH, TABLE, apply_expert
-from bem_kernel.experts.borrow import borrows
 from bem_kernel.isa.core import DEPTH, DETAIL, PC, SPENT, Stop
 from bem_kernel.isa.instructions import (
     ADDRESS_BITS,
@@ -64,7 +63,6 @@ MEMORY = "Tuple((uint64[::1], int64[:, ::1], uint8[::1]))"
 """Type of (words, `Core.spans`, rights)."""
 
 
-@borrows
 @kernel("int64(int64, int64, int64)")
 def multiply_shift(a, b, shift):  # type: ignore[no-untyped-def]
     """Bits shift .. shift+63 of the signed 128-bit product, shift 0 to 63."""
@@ -86,7 +84,6 @@ def multiply_shift(a, b, shift):  # type: ignore[no-untyped-def]
     return np.int64((low >> s) | (high << (np.uint64(64) - s)))
 
 
-@borrows
 @kernel("int64(uint64[:, ::1], int64, uint64[::1])")
 def any_lane(planes, bit, active):  # type: ignore[no-untyped-def]
     """1 if a state bit is 1 in any lane in use, else 0."""
@@ -96,7 +93,6 @@ def any_lane(planes, bit, active):  # type: ignore[no-untyped-def]
     return np.int64(0)
 
 
-@borrows
 @kernel("int64(int64, int64)")
 def effective(space, index):  # type: ignore[no-untyped-def]
     """The whole address of an index in a space; negative if the index is out of range."""
@@ -107,14 +103,12 @@ def effective(space, index):  # type: ignore[no-untyped-def]
     return space << ADDRESS_BITS | index
 
 
-@borrows
 @kernel("int64(int64)")
 def stop_of(fault):  # type: ignore[no-untyped-def]
     """The stop for a fault of `memory.access`."""
     return np.int64(_RIGHTS) if fault == FAULT_RIGHTS else np.int64(_BOUNDS)
 
 
-@borrows
 @kernel(f"int64(int32[::1], int64[::1], int64[::1], int64, int64, {MEMORY}, uint64[:, ::1])")
 def move_state(  # type: ignore[no-untyped-def]
     row, control, registers, all_lanes, n_bits, memory, planes
@@ -153,7 +147,6 @@ def move_state(  # type: ignore[no-untyped-def]
     return np.int64(_RUNNING)
 
 
-@borrows
 @kernel(
     "int64(int32[::1], int64[::1], int64[::1], int64[::1], int64, int64, int64,"
     f" {MEMORY}, uint64[:, ::1], int64, uint64[::1], uint64[::1], {TABLE}, {SCRATCH})"

@@ -236,7 +236,7 @@ def watch(
 
 @kernel(
     "int64(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1],"
-    " int64[:, :, ::1], int64[::1], int64[::1], int64, int64, int64[::1])"
+    " int64[:, :, ::1], int64[::1], int64[::1], int64, int64, int64[::1])",
 )
 def observe(
     models: NDArray[np.int64],
@@ -258,7 +258,8 @@ def observe(
     """
     features = len(x_q15)
     row = registers[LEARNED] % RECALL
-    history[row, :features] = x_q15
+    for feature in range(features):
+        history[row, feature] = x_q15[feature]
     history[row, features], history[row, features + 1] = arm, reward_q16
     registers[LEARNED] += 1
     found, back = np.int64(0), _ONE
@@ -281,7 +282,8 @@ def observe(
 
 @kernel(
     "void(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1],"
-    " int64[:, :, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])"
+    " int64[:, :, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])",
+    allocates=True,
 )
 def run(
     models: NDArray[np.int64],

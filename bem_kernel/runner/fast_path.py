@@ -23,7 +23,6 @@ from bem_kernel.experts.batch import (
     fingerprint_planes,
     word_fingerprint,
 )
-from bem_kernel.experts.borrow import borrows
 from bem_kernel.experts.descriptor import IDENTIFIER
 from bem_kernel.policy.counter import stream_ticket
 from bem_kernel.policy.sampling import draw, share_q30, weigh
@@ -76,7 +75,6 @@ MACHINE = f"Tuple(({TABLE}, {SCRATCH}, {STATE}, {POLICY}, {SENSES}, {ROOM}, {REC
 """Type of `machine_arrays.kernel_arrays`: all that the fast path reads and writes."""
 
 
-@borrows
 @kernel(f"int64(uint64, {POLICY}, {ROOM}, {RULES})")
 def find_candidates(observation, policy, room, rules):  # type: ignore[no-untyped-def]
     """Ask the ANN unit for the experts near an observation; how many there are."""
@@ -87,7 +85,6 @@ def find_candidates(observation, policy, room, rules):  # type: ignore[no-untype
     )
 
 
-@borrows
 @kernel(f"int64(int64, int64, int64, uint64, {TABLE}, {POLICY}, {ROOM}, {RECORD}, uint64)")
 def choose(  # type: ignore[no-untyped-def]
     count, row, lane, observation, table, policy, room, record, key
@@ -126,7 +123,6 @@ def choose(  # type: ignore[no-untyped-def]
     return slot
 
 
-@borrows
 @kernel(f"int64({MACHINE})")
 def act(machine):  # type: ignore[no-untyped-def]
     """Observe, query, sample and apply; the trace rows wait for `settle`.
@@ -163,7 +159,6 @@ def act(machine):  # type: ignore[no-untyped-def]
     return fault
 
 
-@borrows
 @kernel(f"int64({MACHINE})")
 def choose_each(machine):  # type: ignore[no-untyped-def]
     """Let every lane observe and choose; 0 or FAULT_NO_CANDIDATE.
@@ -188,7 +183,6 @@ def choose_each(machine):  # type: ignore[no-untyped-def]
     return np.int64(0)
 
 
-@borrows
 @kernel(f"void({POLICY}, {ROOM}, {RECORD}, {RULES})")
 def settle(policy, room, record, rules):  # type: ignore[no-untyped-def]
     """Enter the rewards of the step that `act` took, count visits and wins, advance the clock."""
@@ -205,7 +199,6 @@ def settle(policy, room, record, rules):  # type: ignore[no-untyped-def]
     clock[STEP] += 1
 
 
-@borrows
 @kernel(f"void({STATE}, int64[::1], int64, int64, uint64, {SCRATCH})")
 def add_noise(state, noise, words, step, key, scratch):  # type: ignore[no-untyped-def]
     """Fill state bits with fresh random words, in the lanes in use; six arguments, a kernel."""
@@ -222,7 +215,6 @@ def add_noise(state, noise, words, step, key, scratch):  # type: ignore[no-untyp
             fingerprint[0] -= word_fingerprint(noise[i], word, old)
 
 
-@borrows
 @kernel(f"void({STATE}, int64[:, ::1], {ROOM}, {RULES})")
 def measure(state, rewards, room, rules):  # type: ignore[no-untyped-def]
     """Write the rewards of the step, one for each row that `settle` expects."""
@@ -238,7 +230,6 @@ def measure(state, rewards, room, rules):  # type: ignore[no-untyped-def]
         one[lane >> 6] = np.uint64(0)
 
 
-@borrows
 @kernel(f"void({STATE}, {SCRATCH}, int64)")
 def take_fingerprint(state, scratch, words):  # type: ignore[no-untyped-def]
     """Take the state's fingerprint, and keep it up to date from here on."""
@@ -246,7 +237,6 @@ def take_fingerprint(state, scratch, words):  # type: ignore[no-untyped-def]
     scratch[6][1] = np.uint64(1)
 
 
-@borrows
 @kernel(f"int64({MACHINE}, int64)")
 def run_steps(machine, steps):  # type: ignore[no-untyped-def]
     """Take steps in a world that is compiled too: noise, choice, the world's expert, reward.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import numpy as np
 
 from bem_kernel.compiled import kernel
-from bem_kernel.experts.borrow import borrows
 from bem_kernel.policy.counter import stream_ticket
 from bem_kernel.policy.estimators import charge_dual, ix_loss_q16
 from bem_kernel.runner.layout import (
@@ -39,14 +38,12 @@ LEDGER = "Tuple((int64[::1], int64[::1], int64[::1], int64[::1]))"
 _MOST = np.int64(1 << 62)
 
 
-@borrows
 @kernel("int64(int64, int64)")
 def add_saturating(total, charge):  # type: ignore[no-untyped-def]
     """The sum of two numbers of 0 to 2**62, at most 2**62."""
     return min(total + charge, _MOST)
 
 
-@borrows
 @kernel(f"void({LEDGER}, int64[:, ::1], int64[::1], int64[::1], uint64)")
 def learn(ledger, trace, clock, rates, key):  # type: ignore[no-untyped-def]
     """Use up all rows of the trace.
@@ -79,7 +76,6 @@ def learn(ledger, trace, clock, rates, key):  # type: ignore[no-untyped-def]
     clock[UPDATES] += 1
 
 
-@borrows
 @kernel(f"void({LEDGER}, int64, int64, uint64)")
 def charge_averages(ledger, eta_q16, episode, key):  # type: ignore[no-untyped-def]
     """End an episode under the literal rule: charge each expert the average of its losses.
@@ -100,7 +96,6 @@ def charge_averages(ledger, eta_q16, episode, key):  # type: ignore[no-untyped-d
             choices[slot] = 0
 
 
-@borrows
 @kernel("void(int64[::1], uint8[::1], int64)")
 def renormalise(duals, live, n):  # type: ignore[no-untyped-def]
     """Subtract the least dual of those that the policy may choose, so that none ever saturates.

@@ -11,7 +11,6 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 from bem_kernel.experts.batch import read_bits
-from bem_kernel.experts.borrow import borrows
 from bem_kernel.experts.descriptor import OFFSET, STRIDE
 from bem_kernel.experts.descriptor import WIDTH as FIELD_WIDTH
 from bem_kernel.identifiers.classes import IdClass
@@ -42,14 +41,12 @@ _RULE_HASH = int(Rule.HASH)
 _CLASS = int(IdClass.EXPERT)
 
 
-@borrows
 @kernel("int64(uint64)")
 def ones(word):  # type: ignore[no-untyped-def]
     """Number of ones of a uint64."""
     return popcount32(np.uint32(word & _LOW_32)) + popcount32(np.uint32(word >> np.uint64(32)))
 
 
-@borrows
 @kernel("int64(int64[:, ::1], int64, int64, uint64[::1])")
 def sum_fields(terms, first, count, shared):  # type: ignore[no-untyped-def]
     """Sum of stride * field over terms first .. first+count-1."""
@@ -59,7 +56,6 @@ def sum_fields(terms, first, count, shared):  # type: ignore[no-untyped-def]
     return total
 
 
-@borrows
 @kernel("uint64(int64[::1], uint64[:, ::1], int64, uint64[::1], int64)")
 def observe_state(tap, planes, words, mask, lane):  # type: ignore[no-untyped-def]
     """The bit of one `StateTap`, 0 or 1."""
@@ -75,7 +71,6 @@ def observe_state(tap, planes, words, mask, lane):  # type: ignore[no-untyped-de
     return np.uint64(over == _OVER_ALL)
 
 
-@borrows
 @kernel(
     "uint64(int64[:, ::1], int64[:, ::1], uint64[:, ::1], int64, uint64[::1], uint64[::1], int64)"
 )
@@ -111,7 +106,6 @@ def observe_lane(  # type: ignore[no-untyped-def]
     return observation
 
 
-@borrows
 @kernel("uint32(uint64, int64, int64, uint64)")
 def query_word(observation, rule, shard, key):  # type: ignore[no-untyped-def]
     """The identifier that an observation asks for."""
@@ -137,7 +131,6 @@ def query_word(observation, rule, shard, key):  # type: ignore[no-untyped-def]
     return encode_word(np.int64(_CLASS), shard, number)
 
 
-@borrows
 @kernel("int64(int64[:, ::1], uint64[:, ::1], int64, uint64[::1], uint64[::1])")
 def reward_now(rewards, planes, words, shared, lanes):  # type: ignore[no-untyped-def]
     """The reward at this moment.
