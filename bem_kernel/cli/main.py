@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bb_core.cli import run_app
-from bem_kernel.cli import bench_cli, expert_cli, image_cli, log_cli, program_cli
+from bem_kernel.cli import bench_cli, expert_cli, image_cli, learn_cli, log_cli, program_cli
 
 app = typer.Typer(no_args_is_help=True, help="The Boolean Expert Machine.")
 app.add_typer(log_cli.app, name="log")
@@ -13,6 +13,7 @@ app.add_typer(expert_cli.app, name="expert")
 app.add_typer(image_cli.app, name="image")
 app.add_typer(bench_cli.app, name="bench")
 program_cli.add_commands(app)
+learn_cli.add_commands(app)
 
 
 def main() -> None:

@@ -26,9 +26,9 @@ class Example:
     verdict: bool
 
 
-def read_examples(text: str, where: str, alphabet: Alphabet | None = None) -> tuple[
-    Alphabet, list[Example]
-]:
+def read_examples(
+    text: str, where: str, alphabet: Alphabet | None = None
+) -> tuple[Alphabet, list[Example]]:
     """Examples from a text, and the alphabet they are over.
 
     Args:
@@ -52,16 +52,16 @@ def read_examples(text: str, where: str, alphabet: Alphabet | None = None) -> tu
         )
     pairs = []
     for number, line in lines:
-        verdict, _, word = line.partition(" ")
+        verdict, _, text_word = line.partition(" ")
         if verdict not in ("0", "1"):
             raise LearningError(
                 f"verdict {verdict[:20]!r}", where=f"{where}:{number}", fix="start with 0 or 1"
             )
-        pairs.append((number, verdict == "1", word.strip()))
+        pairs.append((number, verdict == "1", text_word.strip()))
     known = _alphabet_of([word for _, _, word in pairs], where) if alphabet is None else alphabet
     found: dict[Word, tuple[int, bool]] = {}
-    for number, label, text_word in pairs:
-        word = known.read(text_word, f"{where}:{number}")
+    for number, label, letters in pairs:
+        word = known.read(letters, f"{where}:{number}")
         earlier, other = found.setdefault(word, (number, label))
         if other != label:
             raise LearningError(

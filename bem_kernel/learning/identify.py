@@ -109,7 +109,9 @@ class _Encoding:
         yield [self._in(0, 0)]
         for node, verdict in enumerate(self.tree.verdicts):
             yield [self._in(node, s) for s in states]
-            yield from ([-self._in(node, s), -self._in(node, t)] for s, t in combinations(states, 2))
+            yield from (
+                [-self._in(node, s), -self._in(node, t)] for s, t in combinations(states, 2)
+            )
             if verdict is not None:
                 for s in states:
                     yield [-self._in(node, s), self._accept(s) if verdict else -self._accept(s)]

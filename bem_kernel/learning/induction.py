@@ -92,9 +92,7 @@ def prove_equal(
     found = compare(first, second, small)
     if found.difference is not None:
         return None
-    small_machines, machines = (
-        (first.at(w), second.at(w)) for w in (small, width)
-    )
+    small_machines, machines = ((first.at(w), second.at(w)) for w in (small, width))
     if machines[0].empty != machines[1].empty:
         return None
     for low in _PROFILES:
@@ -108,7 +106,11 @@ def prove_equal(
             cnf, proof = proved
             verified = check_proof(cnf, proof)
             if not isinstance(verified, Accepted):
-                raise ProofError(f"the solver's proof is not accepted: {verified}", where="induction", fix="report it: this is a defect")
+                raise ProofError(
+                    f"the solver's proof is not accepted: {verified}",
+                    where="induction",
+                    fix="report it: this is a defect",
+                )
             return Induction(width, tuple(candidates[i] for i in kept), cnf, proof)
     return None
 
@@ -152,7 +154,8 @@ def _hold_at_start(step: _Step, one: Sequential, other: Sequential) -> NDArray[n
     bits = [*one.initial, *other.initial]
     bits += [False] * (step.circuit.n_inputs - len(bits))
     planes = evaluate(step.circuit, pack_bits(np.array([bits], dtype=np.bool_)))
-    return planes[: step.n_statements, 0] & np.uint64(1) != 0
+    held: NDArray[np.bool_] = planes[: step.n_statements, 0] & np.uint64(1) != 0
+    return held
 
 
 def _thin(step: _Step, encoded: Encoded, alive: NDArray[np.bool_]) -> tuple[Cnf, Proof] | None:

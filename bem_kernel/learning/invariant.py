@@ -181,7 +181,9 @@ class Statements:
                 return [row[i] if candidate.value else builder.not_(row[i]) for i in places]
             case "equal" | "opposite":
                 shift = candidate.shift
-                differ = [builder.xor(x[i], y[i + shift]) for i in places if 0 <= i + shift < len(y)]
+                differ = [
+                    builder.xor(x[i], y[i + shift]) for i in places if 0 <= i + shift < len(y)
+                ]
                 return differ if candidate.kind == "opposite" else [builder.not_(d) for d in differ]
             case "plus one":
                 return self._successor(x, y)
@@ -189,7 +191,7 @@ class Statements:
                 return self._successor(y, x)
 
     def _successor(self, larger: list[int], smaller: list[int]) -> list[int]:
-        """larger = smaller + 1, without wrapping."""
+        """Say that larger = smaller + 1, without wrapping."""
         builder, carry, slots = self._builder, self._builder.const(True), list[int]()
         for a, b in zip(larger, smaller, strict=True):
             slots.append(builder.not_(builder.xor(a, builder.xor(b, carry))))

@@ -3,7 +3,7 @@
 A difference is a word on which the second machine has a verdict and the first has another, or
 traps. Being breadth first, the search finds a shortest one; which of these is drawn, since learning
 needs fewer examples from words drawn than from the first in order (460 against 512 on sixteen
-languages, and at most 48 against 70). It runs all pairs of a level at once, as lanes of one circuit.
+languages, and at most 48 against 70). All pairs of a level run at once, as lanes of one circuit.
 """
 
 from __future__ import annotations
@@ -130,9 +130,7 @@ class _Search:
         """
         n_tokens = len(self.tokens)
         states, codes = np.repeat(frontier, n_tokens), np.tile(self.codes, len(frontier))
-        planes = np.concatenate(
-            [pack_lanes(states, self.n_state), pack_lanes(codes, self.n_token)]
-        )
+        planes = np.concatenate([pack_lanes(states, self.n_state), pack_lanes(codes, self.n_token)])
         results = evaluate(self.circuit, planes)
         after = unpack_lanes(results[: self.n_state], len(states))
         ends = unpack_lanes(results[self.n_state :], len(states))

@@ -18,6 +18,9 @@ from bem_kernel.learning.alphabet import Alphabet, Token, address_bits
 from bem_kernel.learning.sequential import Family, Sequential, build_latch, build_table
 from bem_kernel.learning.template import check_width
 
+_REGISTER_SYMBOLS = Alphabet(("key", "0", "1", "#"), frozenset({"key"}))
+_STACK_SYMBOLS = Alphabet(("0", "1", "-"))
+
 
 class Reference(Family, Protocol):
     """A machine that knows the language."""
@@ -96,8 +99,10 @@ class CounterAutomaton:
         return Sequential(circuit, (False,) * n_state, self.accept[0][0], flag_bits, word, ())
 
     def _rows(self) -> Iterator[tuple[int, int]]:
-        """The move of each row over (above zero, symbol, state); numbers out of range count as
-        the last symbol or state."""
+        """The move of each row over (above zero, symbol, state).
+
+        Numbers out of range count as the last symbol or state.
+        """
         symbols, states = len(self.alphabet) - 1, len(self.accept) - 1
         for state in range(1 << states.bit_length()):
             for symbol in range(1 << self.alphabet.code_bits):
@@ -117,9 +122,7 @@ def _any(builder: CircuitBuilder, slots: Sequence[int]) -> int:
     return found
 
 
-def _count(
-    builder: CircuitBuilder, row: list[int], up: int, down: int
-) -> tuple[list[int], int]:
+def _count(builder: CircuitBuilder, row: list[int], up: int, down: int) -> tuple[list[int], int]:
     """A number plus or minus one, and whether it no longer fits."""
     carry, borrow = up, down
     after = []
@@ -140,7 +143,7 @@ class Registers:
     """
 
     name: str = "key-value"
-    alphabet: Alphabet = Alphabet(("key", "0", "1", "#"), frozenset({"key"}))
+    alphabet: Alphabet = _REGISTER_SYMBOLS
 
     def verdicts(self, word: Sequence[Token]) -> Iterator[bool]:
         """See `Reference.verdicts`."""
@@ -180,7 +183,7 @@ class BitStack:
     """
 
     name: str = "stack"
-    alphabet: Alphabet = Alphabet(("0", "1", "-"))
+    alphabet: Alphabet = _STACK_SYMBOLS
 
     def verdicts(self, word: Sequence[Token]) -> Iterator[bool]:
         """See `Reference.verdicts`."""
@@ -240,5 +243,6 @@ def _both(move: Move | tuple[Move, Move]) -> tuple[Move, Move]:
     first, second = move
     if isinstance(first, tuple) and isinstance(second, tuple):
         return first, second
-    assert isinstance(first, int) and isinstance(second, int)
+    assert isinstance(first, int)
+    assert isinstance(second, int)
     return (first, second), (first, second)

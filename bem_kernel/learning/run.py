@@ -64,7 +64,9 @@ def read(
     word = np.ascontiguousarray(tokens)
     if word.dtype != np.int32 or word.ndim != 1:
         raise LearningError(
-            f"tokens are {word.dtype} of shape {word.shape}", where="run.read", fix="give (n,) int32"
+            f"tokens are {word.dtype} of shape {word.shape}",
+            where="run.read",
+            fix="give (n,) int32",
         )
     _check_tokens(program, word)
     packed = _pack(program, width)

@@ -20,7 +20,7 @@ _ONE = np.uint64(1)
 
 @kernel("uint64(uint64[::1], int64, int64, uint64, uint64, uint64, uint64)")
 def _select(masks, first, inputs, a, b, c, d):  # type: ignore[no-untyped-def]
-    """A table on words: row r of `inputs` bits, 2 to 4, is all ones or zeros at masks[first + r]."""
+    """A table on words: masks[first + r] is all ones or zeros for row r of 2 to 4 inputs."""
     found = np.uint64(0)
     for row in range(1 << inputs):
         here = masks[first + row]
@@ -80,9 +80,7 @@ def _folded(on_zero, on_one):  # type: ignore[no-untyped-def]
     return on_zero & _ONE
 
 
-@kernel(
-    "int64(uint64[::1], uint64[::1], int64[::1], int32[::1], uint64[::1], uint8[::1])"
-)
+@kernel("int64(uint64[::1], uint64[::1], int64[::1], int32[::1], uint64[::1], uint8[::1])")
 def read_tokens(control, masks, shape, tokens, state, verdicts):  # type: ignore[no-untyped-def]
     """Read tokens until the end or a trap.
 
@@ -135,7 +133,8 @@ def read_tokens(control, masks, shape, tokens, state, verdicts):  # type: ignore
         if width < 64:
             row &= (_ONE << np.uint64(width)) - _ONE
         z = _folded(
-            _rows(masks, 96, 1 + keyed, row, line, line), _rows(masks, 112, 1 + keyed, row, line, line)
+            _rows(masks, 96, 1 + keyed, row, line, line),
+            _rows(masks, 112, 1 + keyed, row, line, line),
         )
         q = word & flags_mask
         address = given

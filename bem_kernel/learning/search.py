@@ -122,7 +122,9 @@ class _Run:
 def shapes(alphabet: Alphabet, max_flags: int) -> list[Shape]:
     """The shapes to try, by the number of unknown bits."""
     keyed = bool(alphabet.keyed)
-    every = [Shape(len(alphabet), f, keyed, up) for f in range(max_flags + 1) for up in (False, True)]
+    every = [
+        Shape(len(alphabet), f, keyed, up) for f in range(max_flags + 1) for up in (False, True)
+    ]
     return sorted(every, key=lambda shape: shape.n_unknown)
 
 
@@ -166,7 +168,9 @@ def _widths(alphabet: Alphabet, examples: Iterable[Example]) -> list[int]:
     width = 1 << max(addresses, default=0).bit_length()
     if width > MAX_WIDTH:
         raise LearningError(
-            f"address {max(addresses)}", where="learn", fix=f"learn from addresses below {MAX_WIDTH}"
+            f"address {max(addresses)}",
+            where="learn",
+            fix=f"learn from addresses below {MAX_WIDTH}",
         )
     return [width]
 

@@ -1,9 +1,9 @@
-"""Machines that read a word token by token, as one circuit: the common form of what is learned
-and of what it is compared with.
+"""Machines that read a word token by token, as one circuit each.
 
-The circuit maps (state, token) to (next state, verdict, trap). The verdict is that on the word read
-so far; a trap says that a counter, a stack or an address no longer fits in the machine's width, and
-from then on the machine says nothing.
+This is the common form of what is learned and of what it is compared with. The circuit maps
+(state, token) to (next state, verdict, trap). The verdict is that on the word read so far; a trap
+says that a counter, a stack or an address no longer fits in the machine's width, and from then on
+the machine says nothing.
 """
 
 from __future__ import annotations

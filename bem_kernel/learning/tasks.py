@@ -5,10 +5,13 @@ Source: BEM suite 3.1 to 3.3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from bem_kernel.errors import LearningError
 from bem_kernel.learning.reference import (
     BitStack,
     CounterAutomaton,
+    Move,
     Reference,
     Registers,
     counter_automaton,
@@ -44,7 +47,7 @@ def dyck_final() -> CounterAutomaton:
 
 
 def _dyck(name: str, accept: list[tuple[bool, bool]]) -> CounterAutomaton:
-    moves = {
+    moves: dict[tuple[int, str], Move | tuple[Move, Move]] = {
         (0, "("): (0, 1),
         (0, ")"): ((1, 0), (0, -1)),
         (1, "("): (1, 0),
@@ -74,7 +77,7 @@ def task(name: str) -> Reference:
     Raises:
         LearningError: there is none.
     """
-    plain = {
+    plain: dict[str, Callable[[], Reference]] = {
         "parity": parity,
         "majority": majority,
         "dyck-online": dyck_online,
@@ -83,8 +86,7 @@ def task(name: str) -> Reference:
         "stack": BitStack,
     }
     if name in plain:
-        found: Reference = plain[name]()
-        return found
+        return plain[name]()
     head, dash, k = name.partition("-")
     if head == "mod" and dash and k.isascii() and k.isdigit() and len(k) < 9:
         return mod(int(k))

@@ -9,18 +9,18 @@ last seen. A token of symbol s is read in these steps, each a table:
 - fold, from the highest down: z_i = fold(z_{i+1}, x_i', e_i), and z = z_0;
 - output: (z, q') -> verdict.
 
-The cell's two carries make it a counter (up and down), a stack (shifted up and down) or a set of
-registers (written where e_i is 1); the fold makes it a test for zero, a parity, the top of the stack
-or a read of the register addressed. Nothing of this is built in: the tables are what is learned.
+The carry makes the row a counter (up and down), a stack (shifted up and down) or a set of
+registers (written where e_i is 1); the fold makes it a test for zero, a parity, the top of the
+stack or a read of the register addressed. Nothing of this is built in: the tables are learned.
 
-A cell of zeros stays zero and the fold passes over it (`is_quiet`), so a machine behaves in the same
-way at every width until a carry leaves the row at the top; there it traps.
+A cell of zeros stays zero and the fold passes over it (`cell_is_quiet`), so a machine behaves in
+the same way at every width until a carry leaves the row at the top; there it traps.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from bem_kernel.circuits.builder import CircuitBuilder
@@ -119,7 +119,7 @@ class Learned:
             raise LearningError(
                 f"{shape.n_flags} flags and {shape.n_symbols} symbols",
                 where="learned program",
-                fix=f"use at most {MAX_FLAGS} flags and the alphabet's {len(self.alphabet)} symbols",
+                fix=f"use at most {MAX_FLAGS} flags and {len(self.alphabet)} symbols",
             )
         sizes = [(t, shape.cell_inputs) for t in (tables.cell, tables.carry)]
         sizes += [(tables.fold, shape.fold_inputs), (tables.output, shape.control_inputs)]
@@ -146,7 +146,7 @@ class Learned:
             LearningError: the width is none, or no power of two where it has to be.
         """
         check_width(self.alphabet, width)
-        shape, n_flags = self.shape, self.shape.n_flags
+        n_flags = self.shape.n_flags
         n_latch = address_bits(width) + 1 if self.alphabet.keyed else 0
         n_state = n_flags + width + n_latch
         builder = CircuitBuilder(n_state + self.alphabet.n_input_bits(width))
@@ -172,7 +172,7 @@ class Learned:
             self.tables.output[0],
             tuple(range(n_flags)),
             tuple(range(n_flags, n_flags + width)),
-            tuple(range(n_flags + width, n_state)) if shape.n_symbols and n_latch else (),
+            tuple(range(n_flags + width, n_state)),
         )
 
     def _build_control(
@@ -265,8 +265,3 @@ def learned_record(program: Learned) -> dict[str, Any]:
 
 def _text(table: Table) -> str:
     return "".join("01"[bit] for bit in table)
-
-
-def without_flags(shape: Shape) -> Shape:
-    """The same shape with no flags."""
-    return replace(shape, n_flags=0)

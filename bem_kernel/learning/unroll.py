@@ -141,7 +141,7 @@ class Unrolled:
         return z
 
     def _look_up(self, name: str, inputs: Sequence[int], out: int) -> None:
-        """out = table[inputs], for a literal `out`."""
+        """Say that out = table[inputs], for a literal `out`."""
         for row, bit in enumerate(self.tables[name]):
             differs = [-x if row >> i & 1 else x for i, x in enumerate(inputs)]
             if _TRUE in differs:
@@ -149,6 +149,4 @@ class Unrolled:
             differs = [x for x in differs if x != _FALSE]
             for one, other in ((-bit, out), (bit, -out)):
                 if _TRUE not in (one, other):
-                    self._clauses.append(
-                        [*differs, *(x for x in (one, other) if x != _FALSE)]
-                    )
+                    self._clauses.append([*differs, *(x for x in (one, other) if x != _FALSE)])
