@@ -41,6 +41,9 @@ def expert_eval(
     names: NamesOption = None,
     file: FileOption = None,
     expert: ExpertOption = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="The engine to use: llvm, interpreter, triton, …")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Print the truth table of expressions, a circuit or an expert, and the size of its circuit.
@@ -59,7 +62,7 @@ def expert_eval(
             where="expert eval",
             fix=f"give at most {MAX_TABLE_INPUTS}",
         )
-    rows = truth_table(circuit).tolist()
+    rows = truth_table(circuit, engine).tolist()
     if json_output:
         record = {
             "names": list(subject.inputs),

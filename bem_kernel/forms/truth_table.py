@@ -24,20 +24,22 @@ NormalForm = Literal["anf", "robdd", "smaller"]
 """Through which normal form a circuit is made; "smaller" takes the one with fewer gates."""
 
 
-def truth_table(circuit: Circuit) -> Table:
+def truth_table(circuit: Circuit, engine: str | None = None) -> Table:
     """Every output for every input.
 
     Args:
         circuit: at most 20 inputs.
+        engine: name of the engine to use; None leaves it to the measured heat.
 
     Returns:
         (2**n, m) uint8 of 0 and 1.
 
     Raises:
         ShapeError: too many inputs.
+        EngineError: there is no such engine, or it cannot run here.
     """
     n = circuit.n_inputs
-    outputs = evaluate(circuit, counting_planes(n))
+    outputs = evaluate(circuit, counting_planes(n), engine)
     return unpack_bits(outputs, 1 << n).astype(np.uint8)
 
 

@@ -170,3 +170,16 @@ def test_a_record_that_is_no_circuit_names_the_gate(
     code, _, err = bem(capsys, "show", "--file", str(path))
     assert code == 2
     assert "bad.json: 2147483647 inputs; show at most 4096" in err
+
+
+@pytest.mark.parametrize("engine", ["reference", "integer", "interpreter", "llvm"])
+def test_eval_by_each_engine(capsys: pytest.CaptureFixture[str], engine: str) -> None:
+    code, out, _ = bem(capsys, "eval", "a ^ b & !c", "--engine", engine, "--json")
+    table = [row[0] for row in json.loads(out)["table"]]
+    assert (code, table) == (0, [0, 1, 1, 0, 0, 1, 0, 1])
+
+
+def test_an_unknown_engine_is_answered_with_the_known(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = bem(capsys, "eval", "a", "--engine", "steam")
+    assert code == 1
+    assert "no engine 'steam'; use reference, " in err
