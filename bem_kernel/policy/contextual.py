@@ -232,6 +232,8 @@ class ContextualBandit:
             *self.state,
             np.ascontiguousarray(contexts_q15),
             np.ascontiguousarray(rewards_q16),
+            self._x_q15,
+            self._reach_q40,
             self._claims_q32,
             chosen,
         )

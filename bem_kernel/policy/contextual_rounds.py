@@ -282,8 +282,8 @@ def observe(
 
 @kernel(
     "void(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1],"
-    " int64[:, :, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])",
-    allocates=True,
+    " int64[:, :, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[::1],"
+    " int64[:, ::1], int64[:, ::1])"
 )
 def run(
     models: NDArray[np.int64],
@@ -296,6 +296,8 @@ def run(
     tally: NDArray[np.int64],
     contexts_q15: NDArray[np.int64],
     rewards_q16: NDArray[np.int64],
+    x_q15: NDArray[np.int64],
+    reach_q40: NDArray[np.int64],
     claims_q32: NDArray[np.int64],
     chosen: NDArray[np.int64],
 ) -> None:
@@ -303,21 +305,20 @@ def run(
 
     Takes the whole state, changed; `contexts_q15`, (rounds, features - 1) int64, without the
     constant; `rewards_q16`, (rounds, arms) int64, of which only the chosen arm's is looked at;
-    `claims_q32`, (arms, 2) int64, scratch; and `chosen`, (rounds, 2) int64, written: the arm, and
-    1 where a change was found.
+    `x_q15`, `reach_q40` and `claims_q32` as for `assess`, scratch; and `chosen`, (rounds, 2) int64,
+    written: the arm, and 1 where a change was found.
     """
     features = models.shape[2]
-    x = np.empty(features, dtype=np.int64)
-    reach = np.empty(features, dtype=np.int64)
-    x[features - 1] = ONE_Q15
+    x_q15[features - 1] = ONE_Q15
     for t in range(len(contexts_q15)):
-        x[: features - 1] = contexts_q15[t]
-        assess(models, cells, settings, registers, x, claims_q32, reach)
+        for i in range(features - 1):
+            x_q15[i] = contexts_q15[t, i]
+        assess(models, cells, settings, registers, x_q15, claims_q32, reach_q40)
         bits = ticket(np.uint64(settings[KEY]), np.uint64(registers[ROUNDS]))
         registers[ROUNDS] += 1
         arm = boldest(claims_q32, optimism_level(bits))
-        chosen[t, 0] = arm
         paid = rewards_q16[t, arm]
+        chosen[t, 0] = arm
         chosen[t, 1] = observe(
             models,
             cells,
@@ -327,8 +328,8 @@ def run(
             savings,
             buckets,
             tally,
-            x,
+            x_q15,
             arm,
             paid,
-            reach,
+            reach_q40,
         )
