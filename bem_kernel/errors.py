@@ -20,6 +20,9 @@ BBError
     ├── AssembleError     assembler text does not parse
     ├── MachineError      a program cannot run on the given state or host table
     ├── RunnerError       a machine, an observation, a reward or a run cannot be meant
+    ├── SynthesisError    a function cannot be synthesised, or a file of circuits does not parse
+    ├── HoareError        annotations do not fit their program, or it is beyond the model
+    ├── PatchError        a patch does not hold together, or its certificate is not for it
     ├── LearningError     examples, a language or a learned program do not hold together
     └── LedgerError       a ledger cannot be opened, is locked, or is damaged
 """
@@ -105,8 +108,20 @@ class RunnerError(KernelError):
     """A machine, an observation, a reward or a run cannot be meant."""
 
 
+class SynthesisError(KernelError):
+    """A function cannot be synthesised, or a file of circuits does not parse."""
+
+
+class HoareError(KernelError):
+    """Annotations do not fit their program, or the program is beyond the model."""
+
+
 class LearningError(KernelError):
     """Examples, a language or a learned program do not hold together."""
+
+
+class PatchError(KernelError):
+    """A patch does not hold together, or its certificate is not for it."""
 
 
 class LedgerError(KernelError):

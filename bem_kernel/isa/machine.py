@@ -15,9 +15,15 @@ from numpy.typing import NDArray
 
 from bem_kernel.errors import KernelError, MachineError
 from bem_kernel.isa import plain
-from bem_kernel.isa.core import DETAIL, HOST, PC, SPENT, Stop, load, signed
+from bem_kernel.isa.core import DEPTH, DETAIL, HOST, PC, SPENT, Stop, load, signed
 from bem_kernel.isa.expert_unit import ExpertUnit
-from bem_kernel.isa.instructions import MAILBOX_WORDS, REGISTERS, Instruction, Opcode
+from bem_kernel.isa.instructions import (
+    MAILBOX_WORDS,
+    REGISTERS,
+    STACK_DEPTH,
+    Instruction,
+    Opcode,
+)
 from bem_kernel.isa.program import HostPort, Program
 from bem_kernel.isa.traps import Trap, trap_of
 from bem_kernel.isa.units import AccessFault, Request, Unit, UnitStatistics
@@ -197,6 +203,26 @@ class Machine:
                 fix=f"use r1 to r{REGISTERS - 1} and signed numbers of 64 bits",
             )
         self._core.registers[number] = value
+
+    def go_to(self, pc: int, calls: Sequence[int] = ()) -> None:
+        """Go on at an instruction, inside calls that have not returned.
+
+        Args:
+            pc: 0 to len(code).
+            calls: where each of the calls goes on, the innermost last.
+
+        Raises:
+            MachineError: there is no such instruction, or there are too many calls.
+        """
+        length = len(self.program.code)
+        if not all(0 <= target <= length for target in (pc, *calls)) or len(calls) > STACK_DEPTH:
+            raise MachineError(
+                f"instruction {pc} in {len(calls)} calls",
+                where="machine",
+                fix=f"use instructions 0 to {length} and at most {STACK_DEPTH} calls",
+            )
+        self._core.stack[: len(calls)] = calls
+        self._core.control[PC], self._core.control[DEPTH] = pc, len(calls)
 
     def run(self, fuel: int) -> RunResult:
         """Execute until the program ends, traps, or `fuel` instructions are spent.

@@ -1,0 +1,1 @@
+"""Hoare annotations on programs: weakest preconditions, edges checked by SAT, counterexamples."""

@@ -1,0 +1,238 @@
+"""HOARE_CHECK: do the annotations of a program hold?
+
+Each obligation P_u => WP is a formula whose models are the violations. It holds if the formula has
+none, and that counts only once the solver's proof has been followed by `proofs.check`. A model
+becomes a counterexample, and the machine replays it. What is proved is partial: that a program
+ends is not.
+
+Source: BEM core spec 9.2, 3.4; decision 0010.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bem_kernel.errors import HoareError
+from bem_kernel.hoare.annotations import ENTRY, Annotations
+from bem_kernel.hoare.obligations import MAX_NODES, Annotated, Node, NodeAt, Obligation
+from bem_kernel.hoare.replay import Counterexample, Reply, replay
+from bem_kernel.hoare.words import WordBuilder, number
+from bem_kernel.isa.core import signed
+from bem_kernel.isa.program import Program
+from bem_kernel.isa.trace import Step
+from bem_kernel.logic.cnf import cnf_from_clauses
+from bem_kernel.logic.tseitin import encode_gates, output_literals
+from bem_kernel.proofs.check import Accepted, check_proof
+from bem_kernel.sat.check import Satisfiable, Unknown
+from bem_kernel.sat.check import check as sat_check
+
+DEFAULT_BUDGET = 20_000
+
+
+@dataclass(frozen=True)
+class Refutation:
+    """A claim that does not hold.
+
+    Attributes:
+        example: from where to where.
+        steps: what the machine did when it replayed it.
+    """
+
+    example: Counterexample
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A way from one annotated node to the next, or to a violation in between.
+
+    Attributes:
+        source: name of the node.
+        target: name of the next, or what is claimed in between.
+        path: the instructions.
+        holds: P_u => WP; None if the solver gave up.
+        equal: P_u = WP, the equality of the specification; None for a claim in between, or if the
+            solver gave up.
+    """
+
+    source: str
+    target: str
+    path: tuple[int, ...]
+    holds: bool | None
+    equal: bool | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The verdict on a program.
+
+    Attributes:
+        edges: everything that had to be proved.
+        exact: for each annotated node: whether its annotation is the weakest that makes all its
+            edges hold; None if the solver gave up.
+        refutations: one for each edge that does not hold.
+        proofs: how many UNSAT proofs were followed.
+        unreached: annotated nodes that no path comes to; nothing was asked of them.
+    """
+
+    edges: tuple[Edge, ...]
+    exact: Mapping[str, bool | None]
+    refutations: tuple[Refutation, ...]
+    proofs: int
+    unreached: tuple[str, ...]
+
+    @property
+    def accepted(self) -> bool:
+        """Whether every edge was proved."""
+        return all(edge.holds for edge in self.edges)
+
+
+def hoare_check(
+    program: Program,
+    annotations: Annotations,
+    *,
+    budget: int = DEFAULT_BUDGET,
+    hand_over: bool = True,
+) -> Report:
+    """Check the annotations of a program.
+
+    It is about the program on one lane, in the memory that `Machine(program)` makes.
+
+    Args:
+        program: what runs.
+        annotations: what is claimed of it.
+        budget: most conflicts of our own solver for each edge.
+        hand_over: let CaDiCaL go on, without a limit, where the budget does not do.
+
+    Raises:
+        HoareError: the annotations do not fit the program, a loop has none, or the program is too
+            large for the model.
+
+    Source: BEM core spec 3.4, HOARE_CHECK.
+    """
+    annotated = Annotated(program, annotations)
+    solver = _Solver(budget, hand_over)
+    todo, met = [NodeAt(ENTRY, 0)], {NodeAt(ENTRY, 0)}
+    edges: list[Edge] = []
+    exact: dict[str, bool | None] = {}
+    refutations: list[Refutation] = []
+    while todo:
+        at = todo.pop(0)
+        node = annotated.node(at)
+        for obligation in node.obligations:
+            target = obligation.target
+            edge, refutation = _decide(annotated, node, obligation, solver)
+            edges.append(edge)
+            if refutation is not None:
+                refutations.append(refutation)
+            if target is not None and target.pc < len(program.code) and target not in met:
+                met.add(target)
+                todo.append(target)
+        exact[at.name] = _and(exact.get(at.name, True), _is_exact(node, solver))
+        if len(met) > MAX_NODES:
+            raise HoareError(
+                f"over {MAX_NODES} annotated nodes in different calls",
+                where="hoare",
+                fix="annotate fewer nodes inside calls",
+            )
+    unreached = tuple(name for name in annotated.names.values() if name not in exact)
+    return Report(tuple(edges), exact, tuple(refutations), solver.proofs, unreached)
+
+
+def _and(a: bool | None, b: bool | None) -> bool | None:
+    if a is False or b is False:
+        return False
+    return None if a is None or b is None else True
+
+
+@dataclass
+class _Solver:
+    """Decides whether a slot can be 1, and counts the proofs that were followed."""
+
+    budget: int
+    hand_over: bool
+    proofs: int = 0
+
+    def model(self, builder: WordBuilder, slot: int) -> dict[int, bool] | bool | None:
+        """The inputs that make a slot 1; False if there are none, None if the solver gave up."""
+        circuit, inputs = builder.circuit([slot])
+        variables, first = tuple(range(1, len(inputs) + 1)), len(inputs) + 1
+        clauses = encode_gates(circuit, variables, first)
+        clauses.append(list(output_literals(circuit, variables, first)))
+        cnf = cnf_from_clauses(clauses, circuit.n_slots)
+        verdict = sat_check(cnf, budget=self.budget, hand_over=self.hand_over)
+        if isinstance(verdict, Satisfiable):
+            values = verdict.model[: len(inputs)].tolist()
+            return dict(zip(inputs, values, strict=True))
+        if isinstance(verdict, Unknown):
+            return None
+        outcome = check_proof(cnf, verdict.proof)
+        if not isinstance(outcome, Accepted):
+            raise HoareError(
+                f"the proof of {verdict.solver} fails at step {outcome.step}: {outcome.reason}",
+                where="hoare",
+                fix="report the program: nothing is believed without a proof",
+            )
+        self.proofs += 1
+        return False
+
+
+def _decide(
+    annotated: Annotated, node: Node, obligation: Obligation, solver: _Solver
+) -> tuple[Edge, Refutation | None]:
+    b = node.builder
+    taken, goal = obligation.condition, obligation.goal
+    model = solver.model(b, b.and_(node.assumed, b.and_(taken, b.not_(goal))))
+    holds = None if model is None else model is False
+    equal: bool | None = None
+    if obligation.target is not None and holds:
+        weakest = b.or_(b.not_(taken), goal)
+        weaker = solver.model(b, b.and_(b.not_(node.assumed), weakest))
+        equal = None if weaker is None else weaker is False
+    elif obligation.target is not None and holds is False:
+        equal = False
+    claim = _claim_text(obligation)
+    edge = Edge(node.at.name, claim, obligation.path, holds, equal)
+    if not isinstance(model, dict):
+        return edge, None
+    example = _example(annotated, node, obligation, model)
+    steps = replay(annotated.layout, example, obligation.claim)
+    return edge, Refutation(example, steps)
+
+
+def _claim_text(obligation: Obligation) -> str:
+    if obligation.stop is not None:
+        return f"no trap {obligation.stop.name}"
+    return "always" if obligation.target is None else obligation.target.name
+
+
+def _is_exact(node: Node, solver: _Solver) -> bool | None:
+    """Whether the annotation of a node is implied by the weakest precondition of all its edges."""
+    b = node.builder
+    weakest = b.all(b.or_(b.not_(o.condition), o.goal) for o in node.obligations)
+    weaker = solver.model(b, b.and_(b.not_(node.assumed), weakest))
+    return None if weaker is None else weaker is False
+
+
+def _example(
+    annotated: Annotated, node: Node, obligation: Obligation, model: Mapping[int, bool]
+) -> Counterexample:
+    one = node.builder.one
+    replies = {}
+    for index, choice in obligation.choices.items():
+        words = {place: number(word, model, one) for place, word in choice.words.items()}
+        value = 0 if choice.value is None else number(choice.value, model, one)
+        replies[index] = Reply(words, value)
+    return Counterexample(
+        node.at.name,
+        _claim_text(obligation),
+        node.at.pc,
+        node.at.calls,
+        tuple(signed(number(word, model, one)) for word in node.state.registers),
+        {place: number(word, model, one) for place, word in node.state.words.items()},
+        obligation.path,
+        obligation.end,
+        replies,
+        obligation.stop,
+    )
