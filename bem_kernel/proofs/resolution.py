@@ -181,10 +181,10 @@ def resolution_proof(
 def _assembled(proof: Proof, count: int, found: Followed) -> ResolutionProof:
     """The needed steps in order, with hints that number them so; the empty clause at the end."""
     numbers = np.flatnonzero(found.needed[count:])
-    starts = np.append(found.hint_ends[count + numbers[1:]], found.hint_ends[-1:]).astype(np.int64)
-    ends = found.hint_ends[count + numbers].astype(np.int64)
+    ends = [*found.hint_ends[count + numbers].tolist(), int(found.hint_ends[-1])]
+    # Those of the conflict come first, then those of the steps, the last one's first.
+    starts = [*ends[1:], 0]
     pieces = [found.hints[a:b] for a, b in zip(starts, ends, strict=True)]
-    pieces.append(found.hints[: found.hint_ends[-1]])
     hints = np.concatenate(pieces).astype(np.int64)
     later = hints >= count
     hints[later] = count + np.searchsorted(numbers, hints[later] - count)
