@@ -21,7 +21,7 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
 from bem_kernel.errors import HoareError
-from bem_kernel.hoare.effects import Predicate
+from bem_kernel.hoare.moment import Predicate
 from bem_kernel.hoare.state import Layout, State, unknown_state
 from bem_kernel.hoare.words import WIDTH, Word, WordBuilder
 from bem_kernel.isa.instructions import REGISTERS

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 from bem_kernel.errors import HoareError
 from bem_kernel.hoare.annotations import ENTRY, EXIT, Annotations
-from bem_kernel.hoare.effects import Choice, Moment, Predicate, effect
+from bem_kernel.hoare.effects import effect
 from bem_kernel.hoare.formula import Formula, conjunction, predicate
+from bem_kernel.hoare.moment import Choice, Moment, Predicate
 from bem_kernel.hoare.state import (
     State,
     first_state,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bem_kernel.errors import HoareError, MachineError
-from bem_kernel.hoare.effects import Predicate
+from bem_kernel.hoare.moment import Predicate
 from bem_kernel.hoare.state import Layout, exact_state
 from bem_kernel.hoare.words import WIDTH, WordBuilder
 from bem_kernel.isa.core import Stop, signed
