@@ -1,0 +1,121 @@
+"""Applying and undoing patches: the only way in.
+
+A patch is tried on a copy, then written to the log, then made. What stops it half-way, such as an
+interrupt, is taken back, and the log says so; a killed process leaves whatever was saved last, see
+`store`.
+
+Source: BEM core spec 9.4, BEM_APPLY_PATCH; DESIGN 4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bem_kernel.errors import PatchError
+from bem_kernel.experts.table import ExpertTable
+from bem_kernel.patches.certificate import Certificate, check_certificate, rehearse
+from bem_kernel.patches.edits import check_settled, perform, revert
+from bem_kernel.patches.history import Change, apply_entry, history, undo_entry
+from bem_kernel.patches.patch import Patch
+from bem_kernel.patches.structure import CHANGED, copied_table, structure_hash
+
+if TYPE_CHECKING:
+    from bem_kernel.ledger.chain import Ledger
+
+
+def apply(table: ExpertTable, patch: Patch, certificate: Certificate, log: Ledger) -> int:
+    """Change a machine as a patch says, if it is certified.
+
+    Args:
+        table: of the machine, such as `machine.table`.
+        patch: what to do.
+        certificate: of this patch for this machine, made by `verify` in this process.
+        log: open; all of this machine's patches are in it.
+
+    Returns:
+        The index of the log's entry.
+
+    Raises:
+        PatchError: no certificate, a forged one, or one for another patch, scope or structure; the
+            message says which. Or steps wait that the runner has not learned from.
+        LedgerError: the log cannot be written; nothing is changed.
+        KernelError: there is no room; nothing is changed.
+    """
+    checked = check_certificate(table, patch, certificate)
+    trace = rehearse(table, patch)
+    entry = apply_entry(patch, checked, trace)
+    return _logged(table, log, entry, lambda: perform(table, patch))
+
+
+def undo(table: ExpertTable, log: Ledger) -> Change:
+    """Take the last patch in force back.
+
+    It leads to a structure that the machine had before, so it needs no proof; that it does is
+    tried on a copy first. Statistics of experts that stayed are kept as they are now.
+
+    Args:
+        table: of the machine.
+        log: open; all of this machine's patches are in it.
+
+    Returns:
+        The patch as it had been applied.
+
+    Raises:
+        PatchError: no patch is in force, or the machine is not as the last one left it.
+        LedgerError: the log cannot be read or written; nothing is changed.
+    """
+    from bem_kernel.ledger.chain import read_entries
+
+    applied = history(read_entries(log.path), str(log.path)).applied
+    if not applied:
+        raise PatchError("no patch is in force", where=f"{log.path}: undo", fix="apply one first")
+    change = applied[-1]
+    check_undo(table, change)
+    _logged(table, log, undo_entry(change), lambda: revert(table, change.patch, change.trace))
+    return change
+
+
+def check_undo(table: ExpertTable, change: Change) -> None:
+    """Refuse to undo a patch in a machine that it has not made.
+
+    Raises:
+        PatchError: the machine is not as the patch left it, or would not become what it was.
+    """
+    found = structure_hash(table)
+    if found != change.patch.after:
+        raise PatchError(
+            f"the patch led to {change.patch.after[:16]}, the machine is {found[:16]}",
+            where="undo",
+            fix="undo later changes first",
+        )
+    twin = copied_table(table)
+    revert(twin, change.patch, change.trace)
+    found = structure_hash(twin)
+    if found != change.patch.before:
+        raise PatchError(
+            f"undoing leads to {found[:16]} and not to {change.patch.before[:16]}",
+            where="undo",
+            fix="restore the machine from an image",
+        )
+
+
+def _logged(
+    table: ExpertTable, log: Ledger, entry: Mapping[str, Any], change: Callable[[], object]
+) -> int:
+    """Log a change and make it, or neither."""
+    check_settled(table)
+    memory = table.memory
+    before = {segment: memory.words(segment).copy() for segment in CHANGED}
+    index = log.append(entry)
+    log.commit()
+    try:
+        change()
+    except BaseException:
+        for segment, words in before.items():
+            memory.words(segment)[:] = words
+        for slot in range(memory.config.max_experts):  # code may be another expert's by now
+            table.hot.drop(slot)
+        log.append({"kind": "patch.withdraw", "of": index})
+        raise
+    return index

@@ -1,0 +1,177 @@
+"""Patches and experts as JSON records: the stored form, and what fingerprints are taken over.
+
+Source: DESIGN 7 (records are canonical JSON).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bem_kernel.circuits.record import CircuitModel, circuit_record
+from bem_kernel.errors import KernelError, PatchError
+from bem_kernel.experts.expert import Condition, Expert
+from bem_kernel.experts.place import Field as FieldOfM
+from bem_kernel.experts.place import Place, Scatter, Space
+from bem_kernel.isa.record import expert_record
+from bem_kernel.patches.patch import Entry, Kind, Patch, Scope
+
+FORMAT = "bem-patch-1"
+
+_Bit = Annotated[int, Field(ge=0, lt=1 << 48, strict=True)]
+_Word = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
+_Integer = Annotated[int, Field(ge=-(1 << 48), le=1 << 48, strict=True)]
+_Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_Flag = Annotated[bool, Field(strict=True)]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class _Place(_Record):
+    space: Annotated[int, Field(ge=0, le=1, strict=True)]
+    base: _Integer
+    terms: list[tuple[_Integer, _Integer, _Integer]]
+
+    def place(self) -> Place:
+        terms = tuple((FieldOfM(offset, width), stride) for offset, width, stride in self.terms)
+        return Place(Space(self.space), self.base, terms)
+
+
+class _Scatter(_Place):
+    enable: _Word | None
+
+
+class ExpertModel(_Record):
+    """The shape of what `isa.record.expert_record` writes."""
+
+    name: str
+    reads: list[_Bit]
+    circuit: CircuitModel
+    writes: list[_Bit]
+    gathers: list[_Place] = []
+    scatters: list[_Scatter] = []
+    condition: tuple[_Bit, _Flag] | None = None
+
+    def expert(self) -> Expert:
+        """The expert in the record.
+
+        Raises:
+            KernelError: it is none.
+        """
+        return Expert(
+            self.name,
+            tuple(self.reads),
+            self.circuit.circuit(),
+            tuple(self.writes),
+            tuple(place.place() for place in self.gathers),
+            tuple(Scatter(place.place(), place.enable) for place in self.scatters),
+            None if self.condition is None else Condition(*self.condition),
+        )
+
+
+class _Scope(_Record):
+    bits: list[_Bit]
+    care: CircuitModel | None
+
+
+class _Entry(_Record):
+    identifier: _Word
+    expert: ExpertModel
+    findable: _Flag
+    inherits: list[_Word]
+
+
+class _Patch(_Record):
+    format: Literal["bem-patch-1"]
+    kind: Kind
+    before: _Hash
+    after: _Hash
+    reason: str
+    provenance: list[tuple[str, str]]
+    removed: list[_Word]
+    added: list[_Entry]
+    charges: list[tuple[_Word, _Integer]]
+    order: list[_Word]
+    scope: _Scope
+
+
+def scope_record(scope: Scope) -> dict[str, Any]:
+    """A scope as JSON values."""
+    care = None if scope.care is None else circuit_record(scope.care)
+    return {"bits": list(scope.bits), "care": care}
+
+
+def patch_record(patch: Patch) -> dict[str, Any]:
+    """A patch as JSON values."""
+    return {
+        "format": FORMAT,
+        "kind": patch.kind.value,
+        "before": patch.before,
+        "after": patch.after,
+        "reason": patch.reason,
+        "provenance": [list(pair) for pair in patch.provenance],
+        "removed": list(patch.removed),
+        "added": [
+            {
+                "identifier": entry.identifier,
+                "expert": expert_record(entry.expert),
+                "findable": entry.findable,
+                "inherits": list(entry.inherits),
+            }
+            for entry in patch.added
+        ],
+        "charges": [list(pair) for pair in patch.charges],
+        "order": list(patch.order),
+        "scope": scope_record(patch.scope),
+    }
+
+
+def patch_from_record(record: object, where: str = "patch record") -> Patch:
+    """Inverse of `patch_record`.
+
+    Args:
+        record: JSON values from anywhere.
+        where: the file, for messages.
+
+    Raises:
+        PatchError: the record has another shape (the message names the field), or its parts do
+            not make a patch.
+    """
+    try:
+        read = _Patch.model_validate(record)
+        return _patch(read)
+    except ValidationError as error:
+        raise refused_record(error, where) from error
+    except KernelError as error:
+        raise PatchError(error.what, where=f"{where}: {error.where}", fix=error.fix) from error
+
+
+def refused_record(error: ValidationError, where: str) -> PatchError:
+    """The error for a record of another shape, which names the first bad field."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    return PatchError(
+        f"{place or 'the record'}: {first['msg']}", where=where, fix="write it with bem patch"
+    )
+
+
+def _patch(read: _Patch) -> Patch:
+    care = None if read.scope.care is None else read.scope.care.circuit()
+    return Patch(
+        read.kind,
+        read.before,
+        read.after,
+        read.reason,
+        tuple(read.provenance),
+        tuple(read.removed),
+        tuple(
+            Entry(entry.identifier, entry.expert.expert(), entry.findable, tuple(entry.inherits))
+            for entry in read.added
+        ),
+        tuple(read.charges),
+        tuple(read.order),
+        Scope(tuple(read.scope.bits), care),
+    )

@@ -1,0 +1,63 @@
+"""The structure of a machine: what only patches change, and its hash.
+
+It is which experts there are under which identifiers, in which order of slots, what each does, and
+whether the ANN unit may find it. Statistics and the state change all the time and are no part of
+it; nor are places in arenas, and which slots between two experts are free.
+
+Source: BEM core spec 9.4; DESIGN 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bb_core.canonical import canonical_json
+from bem_kernel.experts import descriptor as column
+from bem_kernel.experts.regions import NAME
+from bem_kernel.experts.table import ExpertTable
+from bem_kernel.memory.memory import Memory
+from bem_kernel.memory.segments import Segment
+
+CHANGED = (Segment.SHARED, Segment.EXPERT)
+"""The segments in which a table lies."""
+
+_OWN = [column.FIRST_GATE, column.FIRST_PLACE, column.FIRST_TERM]  # where in the arenas
+
+
+def structure_hash(table: ExpertTable) -> str:
+    """SHA-256 over the structure, hex."""
+    config = table.memory.config
+    sizes = {"n_bits": config.n_bits, "n_shared_bits": config.n_shared_bits}
+    digest = hashlib.sha256(b"bem-structure-1\0" + canonical_json(sizes) + b"\n")
+    descriptors = table.arrays[0]
+    arenas: tuple[NDArray[Any], ...] = table.arrays[1:4]  # gates, places, terms
+    names = table.memory.region(Segment.EXPERT, f"{NAME}.names")
+    for slot in np.flatnonzero(table.slots.identifiers).tolist():
+        row = descriptors[slot].astype("<i8")
+        firsts = row[_OWN].tolist()
+        n_places = int(row[column.N_INPUTS] + row[column.N_OUTPUTS])
+        counts = (int(row[column.N_GATES]), n_places, int(row[column.N_TERMS]))
+        row[_OWN] = 0
+        digest.update(row.tobytes() + names[slot].tobytes() + bytes([int(table.live[slot] != 0)]))
+        for arena, first, count in zip(arenas, firsts, counts, strict=True):
+            rows = arena[first : first + count]
+            digest.update(rows.astype(rows.dtype.newbyteorder("<")).tobytes())
+    return digest.hexdigest()
+
+
+def copied_table(table: ExpertTable) -> ExpertTable:
+    """The same table in another memory, on which a change can be tried."""
+    memory = table.memory
+    twin = Memory(memory.config)
+    for region in memory.directory()[len(twin.directory()) :]:
+        twin.allocate(
+            region.segment, region.name, region.dtype, region.shape, protected=region.protected
+        )
+    for segment in CHANGED:
+        used = memory.used_words(segment)
+        twin.words(segment)[:used] = memory.words(segment)[:used]
+    return ExpertTable(twin)
