@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,7 +83,7 @@ AnswerOption = Annotated[
     typer.Option("--answer", metavar="PORT=BITS", help="What a host call answers, as 0s, 1s."),
 ]
 LogOption = Annotated[
-    Path | None, typer.Option("--log", help="A ledger that BEM_LOG_APPEND appends to.")
+    Path | None, typer.Option("--log", help="A ledger that LOG and BEM_LOG_APPEND append to.")
 ]
 ImageOption = Annotated[
     Path | None,
@@ -237,7 +238,7 @@ def _machine(
         host=host,
         lanes=1 if memory is None else memory.config.lanes,
         memory=memory,
-        log=lambda pc, text: typer.echo(text, err=True),
+        log=_text_log(program, ledger),
         units=units,
     )
     for bit in ones:
@@ -245,6 +246,20 @@ def _machine(
     for number, value in _registers(registers or []):
         machine.set_register(number, value)
     return machine
+
+
+def _text_log(program: Program, ledger: Ledger | None) -> Callable[[int, str], None]:
+    """What happens to the texts of LOG: they are shown, and kept where there is a ledger."""
+    from bem_kernel.isa.record import program_fingerprint
+
+    name = program_fingerprint(program)
+
+    def note(pc: int, text: str) -> None:
+        typer.echo(text, err=True)
+        if ledger is not None:
+            ledger.append({"event": "text", "program": name, "pc": pc, "text": text})
+
+    return note
 
 
 def _open_ledger(path: Path | None) -> contextlib.AbstractContextManager[Ledger | None]:

@@ -171,14 +171,17 @@ def test_programs_run_in_an_image_with_its_experts_and_write_a_log(
     path = tmp_path / "batch.bem"
     path.write_text(
         ".bits a b\n.data all 1 0 -1\n.data entry 1 7\n"
-        "BEM_EXPERT_BATCH r1, DATA[all]\nBEM_LOG_APPEND DATA[entry]\n"
+        'BEM_EXPERT_BATCH r1, DATA[all]\nBEM_LOG_APPEND DATA[entry]\nLOG "copied"\n'
     )
     options = ("--image", str(tmp_path / "before.image"), "--set", "a")
     options += ("--log", str(tmp_path / "log"), "--save", str(tmp_path / "after.image"))
     code, out, _ = bem(capsys, "run", str(path), *options)
-    assert (code, out) == (0, "halted; instruction 2 after 2 steps; ones: a b; r1=70\n")
+    assert (code, out) == (0, "halted; instruction 3 after 3 steps; ones: a b; r1=70\n")
     after = load_image(tmp_path / "after.image")
     assert after.planes.tolist() == [[(1 << 64) - 1, 63]] * 2
-    assert [entry["words"] for entry in read_entries(tmp_path / "log")] == [["0" * 15 + "7"]]
+    words, text = read_entries(tmp_path / "log")
+    assert words["words"] == ["0" * 15 + "7"]
+    assert (text["pc"], text["text"]) == (2, "copied")
+    assert text["program"] == words["program"]
     code, out, _ = bem(capsys, "run", str(path))
     assert (code, out.startswith(f"trap at {path}: line 4")) == (1, True)
