@@ -33,7 +33,7 @@ STATUS, STEP, CHECKED, RATS = 0, 1, 2, 3
     "int64(uint32[::1], uint32[::1], int8[::1], uint32[::1], uint32[::1], int64[::1], "
     "uint32[::1], int64)"
 )
-def begin(cells, heads, value, trail, reason, state, at, count):
+def _begin(cells, heads, value, trail, reason, state, at, count):
     """Attach the clauses of the formula and propagate; the record that is false, or 0."""
     for i in range(count):
         if cells[at[i]] > 1:
@@ -52,7 +52,7 @@ def begin(cells, heads, value, trail, reason, state, at, count):
 
 
 @kernel("int64(uint32[::1], uint32[::1], int8[::1], uint32[::1], uint32[::1], int64[::1], int64)")
-def add(cells, heads, value, trail, reason, state, c):
+def _add(cells, heads, value, trail, reason, state, c):
     """Attach a clause and propagate; the record that is false, or 0.
 
     The first two literals, which are watched, become ones that are not false, if there are any.
@@ -80,7 +80,7 @@ def add(cells, heads, value, trail, reason, state, c):
 
 
 @kernel("int64(uint32[::1], int8[::1], uint32[::1], int64)")
-def implied_by(cells, value, reason, c):
+def _implied_by(cells, value, reason, c):
     """The literal that a clause made true, or -1; it is one of the first two."""
     for k in range(c + HEADER, c + HEADER + min(2, np.int64(cells[c]))):
         literal = np.int64(cells[k])
@@ -90,7 +90,7 @@ def implied_by(cells, value, reason, c):
 
 
 @kernel("int64(int32[::1], int32[::1], int64)")
-def pivot_of(offsets, literals, step):
+def _pivot_of(offsets, literals, step):
     """The first literal of a step, -1 if it has none."""
     if offsets[step] == offsets[step + 1]:
         return -1
@@ -129,7 +129,7 @@ def check(
             where its hints end in `hints`; those of the conflict end at the last place.
         result: STATUS, the STEP at which it was decided, clauses CHECKED, of those RATS.
     """
-    conflict = begin(cells, heads, value, trail, reason, state, at, count)
+    conflict = _begin(cells, heads, value, trail, reason, state, at, count)
     step = np.int64(0)
     while not conflict and step < deletes.shape[0]:
         number = np.int64(means[step])
@@ -139,7 +139,7 @@ def check(
             continue
         c = np.int64(at[number])
         if deletes[step]:
-            if cells[c] < 2 or implied_by(cells, value, reason, c) >= 0:
+            if cells[c] < 2 or _implied_by(cells, value, reason, c) >= 0:
                 means[step] = NOTHING
             else:
                 detach(cells, heads, c)
@@ -148,14 +148,14 @@ def check(
         if not backward:
             found = check_clause(
                 cells, heads, value, trail, reason, seen, state, hints, at, number,
-                pivot_of(offsets, literals, step), False,
+                _pivot_of(offsets, literals, step), False,
             )  # fmt: skip
             if found == FAILED:
                 result[STATUS] = NOT_REDUNDANT
                 return
             result[CHECKED] += 1
             result[RATS] += found == BY_RAT
-        conflict = add(cells, heads, value, trail, reason, state, c)
+        conflict = _add(cells, heads, value, trail, reason, state, c)
         if conflict == c:  # nothing implies a clause whose literals are all false
             result[STATUS] = NOT_REDUNDANT
             return
@@ -191,7 +191,7 @@ def _back(
             continue
         if np.int64(cells[c + 1]) & WATCHED:
             detach(cells, heads, c)
-        implied = implied_by(cells, value, reason, c)
+        implied = _implied_by(cells, value, reason, c)
         if implied >= 0:
             size = state[TRAIL] - 1
             while np.int64(trail[size]) != implied:
@@ -201,7 +201,7 @@ def _back(
             continue
         found = check_clause(
             cells, heads, value, trail, reason, seen, state, hints, at, number,
-            pivot_of(offsets, literals, step), True,
+            _pivot_of(offsets, literals, step), True,
         )  # fmt: skip
         if found == FAILED:
             result[STATUS] = NOT_REDUNDANT

@@ -244,6 +244,16 @@ def test_resolution_with_assumptions_and_across_words() -> None:
     assert isinstance(check_resolution(cnf, result, assumptions=[-1]), Rejected)
 
 
+def test_a_long_chain_of_reasons_is_one_resolution() -> None:
+    """More hints than there is room for at first."""
+    length = 500
+    cnf = cnf_from_clauses([[1], *([-i, i + 1] for i in range(1, length)), [-length]])
+    result = resolution_proof(cnf, proof_from_steps([]))
+    assert isinstance(result, ResolutionProof)
+    assert sorted(result.hints.tolist()) == list(range(length + 1))
+    assert check_resolution(cnf, result) is None
+
+
 def test_false_proofs_have_no_resolution() -> None:
     cnf = cnf_from_clauses([[1, 2, 4], [-1, 2], [1, -2], [-1, -2], [-4, 1, 5], [-4, 1, -5]])
     outcome = resolution_proof(cnf, proof_from_steps([(False, [])]))
