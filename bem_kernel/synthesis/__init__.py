@@ -1,0 +1,1 @@
+"""Smaller circuits: optimal databases, exact synthesis, rewriting, and proofs of equality."""
