@@ -16,6 +16,7 @@ Q, ROW, ADDRESS, Z = range(4)
 STATE_SIZE = 4
 
 _ONE = np.uint64(1)
+_ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 
 
 @kernel("uint64(uint64[::1], int64, int64, uint64, uint64, uint64, uint64)")
@@ -69,14 +70,15 @@ def _carries(on_zero, on_one, carry):  # type: ignore[no-untyped-def]
 @kernel("uint64(uint64, uint64)")
 def _folded(on_zero, on_one):  # type: ignore[no-untyped-def]
     """What 0 becomes from the highest cell down to the lowest."""
-    shift = np.uint64(32)
-    while shift > np.uint64(0):  # the lowest `shift` cells take in the ones above them
-        high_zero, high_one = on_zero >> shift, on_one >> shift
+    shift = _ONE
+    while shift < np.uint64(64):
+        high_zero = on_zero >> shift
+        high_one = (on_one >> shift) | ~(_ALL >> shift)  # above the row: as it comes
         on_zero, on_one = (
             (high_zero & on_one) | (~high_zero & on_zero),
             (high_one & on_one) | (~high_one & on_zero),
         )
-        shift >>= _ONE
+        shift <<= _ONE
     return on_zero & _ONE
 
 
