@@ -115,7 +115,7 @@ def _verified_verdict(context: Context, n: int) -> Measured:
 
     assert ours()
     assert peer()
-    return time_pair(ours, peer, repetitions=9)
+    return time_pair(ours, peer, repetitions=25)
 
 
 def _declare_verdict(n: int) -> None:

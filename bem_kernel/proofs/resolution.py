@@ -22,11 +22,15 @@ from numpy.typing import NDArray
 
 from bem_kernel.compiled import kernel
 from bem_kernel.errors import ProofError
+from bem_kernel.lanes import WORD_BITS
 from bem_kernel.logic.cnf import Cnf, cnf_from_clauses, to_bitsets
 from bem_kernel.logic.proof import Proof
 from bem_kernel.proofs.check import Rejected, rejected
 from bem_kernel.proofs.checker import ACCEPTED
 from bem_kernel.proofs.follow import Followed, follow, with_units
+
+MAX_WORDS = 1 << 26
+"""Most 64-bit words of a table of bitsets, of which there are two."""
 
 _SOUND = -1
 
@@ -119,8 +123,7 @@ def check_resolution(
 ) -> Rejected | None:
     """Check that a resolution proof refutes a formula; None if it does.
 
-    Memory is one bit per variable and sign for every clause: meant for thousands of variables, not
-    for millions.
+    Memory is one bit per variable and sign for every clause: meant for thousands of variables.
 
     Args:
         cnf: the formula.
@@ -129,6 +132,7 @@ def check_resolution(
 
     Raises:
         CnfError: an assumption is 0 or no variable of the formula.
+        ProofError: the bitsets would have more than MAX_WORDS words.
 
     Source: BEM core spec 9.3, PROOF_CHECK as operations on pos and neg.
     """
@@ -136,6 +140,13 @@ def check_resolution(
         return Rejected(len(proof.clauses), "the last clause is not empty")
     offsets, literals = with_units(cnf, assumptions)
     n_vars = max(cnf.n_vars, proof.clauses.n_vars)
+    words = (len(offsets) - 1 + len(proof.clauses)) * (n_vars // WORD_BITS + 1)
+    if words > MAX_WORDS:
+        raise ProofError(
+            f"bitsets of {words} words",
+            where="resolution proof",
+            fix=f"use at most {MAX_WORDS}, or check_proof",
+        )
     given = to_bitsets(Cnf(n_vars, offsets, literals))
     derived = to_bitsets(Cnf(n_vars, proof.clauses.offsets, proof.clauses.literals))
     pos, neg = (np.concatenate(pair) for pair in zip(given, derived, strict=True))

@@ -270,6 +270,13 @@ def test_malformed_resolution_proofs_are_refused() -> None:
             ResolutionProof(clauses, np.array(wrong, dtype=np.int64), numbers)
 
 
+def test_bitsets_of_far_variables_are_refused() -> None:
+    cnf = cnf_from_clauses([*ALL_OF_TWO] * 20, 1 << 28)
+    proof = ResolutionProof(cnf_from_clauses([[1], [-1], []]), *hints([0, 1], [2, 3], [4, 5]))
+    with pytest.raises(ProofError, match="bitsets of 348127315 words; use at most 67108864"):
+        check_resolution(cnf, proof)
+
+
 def test_the_checker_never_loads_a_solver() -> None:
     code = (
         "import sys, bem_kernel.proofs.check, bem_kernel.proofs.resolution\n"
