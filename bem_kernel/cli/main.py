@@ -5,14 +5,25 @@ from __future__ import annotations
 import typer
 
 from bb_core.cli import run_app
-from bem_kernel.cli import bench_cli, expert_cli, image_cli, learn_cli, log_cli, program_cli
+from bem_kernel.cli import (
+    bench_cli,
+    expert_cli,
+    image_cli,
+    learn_cli,
+    log_cli,
+    patch_cli,
+    program_cli,
+    prove_cli,
+)
 
 app = typer.Typer(no_args_is_help=True, help="The Boolean Expert Machine.")
 app.add_typer(log_cli.app, name="log")
 app.add_typer(expert_cli.app, name="expert")
 app.add_typer(image_cli.app, name="image")
 app.add_typer(bench_cli.app, name="bench")
+app.add_typer(patch_cli.app, name="patch")
 program_cli.add_commands(app)
+prove_cli.add_commands(app)
 learn_cli.add_commands(app)
 
 

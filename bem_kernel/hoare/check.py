@@ -17,12 +17,10 @@ from bem_kernel.errors import HoareError
 from bem_kernel.hoare.annotations import ENTRY, Annotations
 from bem_kernel.hoare.obligations import MAX_NODES, Annotated, Node, NodeAt, Obligation
 from bem_kernel.hoare.replay import Counterexample, Reply, replay
-from bem_kernel.hoare.words import WordBuilder, number
+from bem_kernel.hoare.words import Formula, number
 from bem_kernel.isa.core import signed
 from bem_kernel.isa.program import Program
 from bem_kernel.isa.trace import Step
-from bem_kernel.logic.cnf import cnf_from_clauses
-from bem_kernel.logic.tseitin import encode_gates, output_literals
 from bem_kernel.proofs.check import Accepted, check_proof
 from bem_kernel.sat.check import Satisfiable, Unknown
 from bem_kernel.sat.check import check as sat_check
@@ -120,16 +118,15 @@ def hoare_check(
     while todo:
         at = todo.pop(0)
         node = annotated.node(at)
+        found, refuted, weakest = _decide_node(annotated, node, solver)
+        edges += found
+        refutations += refuted
+        exact[at.name] = _and(exact.get(at.name, True), weakest)
         for obligation in node.obligations:
             target = obligation.target
-            edge, refutation = _decide(annotated, node, obligation, solver)
-            edges.append(edge)
-            if refutation is not None:
-                refutations.append(refutation)
             if target is not None and target.pc < len(program.code) and target not in met:
                 met.add(target)
                 todo.append(target)
-        exact[at.name] = _and(exact.get(at.name, True), _is_exact(node, solver))
         if len(met) > MAX_NODES:
             raise HoareError(
                 f"over {MAX_NODES} annotated nodes in different calls",
@@ -154,17 +151,13 @@ class _Solver:
     hand_over: bool
     proofs: int = 0
 
-    def model(self, builder: WordBuilder, slot: int) -> dict[int, bool] | bool | None:
+    def model(self, formula: Formula) -> dict[int, bool] | bool | None:
         """The inputs that make a slot 1; False if there are none, None if the solver gave up."""
-        circuit, inputs = builder.circuit([slot])
-        variables, first = tuple(range(1, len(inputs) + 1)), len(inputs) + 1
-        clauses = encode_gates(circuit, variables, first)
-        clauses.append(list(output_literals(circuit, variables, first)))
-        cnf = cnf_from_clauses(clauses, circuit.n_slots)
+        cnf = formula.cnf
         verdict = sat_check(cnf, budget=self.budget, hand_over=self.hand_over)
         if isinstance(verdict, Satisfiable):
-            values = verdict.model[: len(inputs)].tolist()
-            return dict(zip(inputs, values, strict=True))
+            values = verdict.model[: len(formula.inputs)].tolist()
+            return dict(zip(formula.inputs, values, strict=True))
         if isinstance(verdict, Unknown):
             return None
         outcome = check_proof(cnf, verdict.proof)
@@ -177,28 +170,37 @@ class _Solver:
         self.proofs += 1
         return False
 
+    def impossible(self, formula: Formula) -> bool | None:
+        """Whether a slot is never 1; None if the solver gave up."""
+        model = self.model(formula)
+        return None if model is None else model is False
 
-def _decide(
-    annotated: Annotated, node: Node, obligation: Obligation, solver: _Solver
-) -> tuple[Edge, Refutation | None]:
+
+def _decide_node(
+    annotated: Annotated, node: Node, solver: _Solver
+) -> tuple[list[Edge], list[Refutation], bool | None]:
+    """The edges from a node, those refuted, and whether its annotation is the weakest."""
     b = node.builder
-    taken, goal = obligation.condition, obligation.goal
-    model = solver.model(b, b.and_(node.assumed, b.and_(taken, b.not_(goal))))
-    holds = None if model is None else model is False
-    equal: bool | None = None
-    if obligation.target is not None and holds:
-        weakest = b.or_(b.not_(taken), goal)
-        weaker = solver.model(b, b.and_(b.not_(node.assumed), weakest))
-        equal = None if weaker is None else weaker is False
-    elif obligation.target is not None and holds is False:
-        equal = False
-    claim = _claim_text(obligation)
-    edge = Edge(node.at.name, claim, obligation.path, holds, equal)
-    if not isinstance(model, dict):
-        return edge, None
-    example = _example(annotated, node, obligation, model)
-    steps = replay(annotated.layout, example, obligation.claim)
-    return edge, Refutation(example, steps)
+    weakest = [b.or_(b.not_(o.condition), o.goal) for o in node.obligations]
+    violated = [b.and_(node.assumed, b.not_(holds)) for holds in weakest]
+    weaker = [b.and_(b.not_(node.assumed), holds) for holds in (*weakest, b.all(weakest))]
+    formulas = b.formulas([*violated, *weaker])
+    count = len(violated)
+    edges, refutations = [], []
+    for obligation, violation, other in zip(
+        node.obligations, formulas[:count], formulas[count:-1], strict=True
+    ):
+        model = solver.model(violation)
+        holds = None if model is None else model is False
+        equal: bool | None = None
+        if obligation.target is not None:
+            equal = solver.impossible(other) if holds else holds
+        edges.append(Edge(node.at.name, _claim_text(obligation), obligation.path, holds, equal))
+        if isinstance(model, dict):
+            example = _example(node, obligation, model)
+            steps = replay(annotated.layout, example, obligation.claim)
+            refutations.append(Refutation(example, steps))
+    return edges, refutations, solver.impossible(formulas[-1])
 
 
 def _claim_text(obligation: Obligation) -> str:
@@ -207,17 +209,7 @@ def _claim_text(obligation: Obligation) -> str:
     return "always" if obligation.target is None else obligation.target.name
 
 
-def _is_exact(node: Node, solver: _Solver) -> bool | None:
-    """Whether the annotation of a node is implied by the weakest precondition of all its edges."""
-    b = node.builder
-    weakest = b.all(b.or_(b.not_(o.condition), o.goal) for o in node.obligations)
-    weaker = solver.model(b, b.and_(b.not_(node.assumed), weakest))
-    return None if weaker is None else weaker is False
-
-
-def _example(
-    annotated: Annotated, node: Node, obligation: Obligation, model: Mapping[int, bool]
-) -> Counterexample:
+def _example(node: Node, obligation: Obligation, model: Mapping[int, bool]) -> Counterexample:
     one = node.builder.one
     replies = {}
     for index, choice in obligation.choices.items():

@@ -7,10 +7,15 @@ words have 64; expressions may use any width, so that they never wrap.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 from bem_kernel.circuits.builder import CircuitBuilder
-from bem_kernel.circuits.circuit import ARITY, Circuit, Gate
+from bem_kernel.circuits.circuit import ARITY, Circuit
 from bem_kernel.errors import HoareError
+from bem_kernel.logic.cnf import Cnf
+from bem_kernel.logic.tseitin import gate_clauses
 
 Word = tuple[int, ...]
 
@@ -168,38 +173,58 @@ class WordBuilder:
             a = self.choose(amount[i], a, moved)
         return a
 
-    def circuit(self, outputs: Sequence[int]) -> tuple[Circuit, tuple[int, ...]]:
-        """The circuit of some slots over the inputs that they depend on, and those inputs.
+    def formulas(self, slots: Sequence[int]) -> list[Formula]:
+        """For each slot, what must be satisfied for it to be 1.
 
         Raises:
-            HoareError: it has too many gates.
+            HoareError: there are too many gates.
         """
-        whole = self._bits.build(outputs)
+        whole = self._bits.build(slots)  # once for all of them: it costs as much as all gates
         if len(whole.gates) > MAX_GATES:
             raise HoareError(
-                f"a condition of {len(whole.gates)} gates",
+                f"conditions of {len(whole.gates)} gates",
                 where="hoare",
                 fix="declare widths, or annotate more nodes",
             )
-        used = {
-            slot
-            for gate in whole.gates
-            for slot in (gate.a, gate.b)[: ARITY[gate.op]]
-            if slot < MAX_INPUTS
-        } | {slot for slot in whole.outputs if slot < MAX_INPUTS}
-        inputs = tuple(sorted(used))
-        renamed = {slot: i for i, slot in enumerate(inputs)}
-        shift = MAX_INPUTS - len(inputs)
+        return [_formula(whole, slot) for slot in whole.outputs]
 
-        def moved(slot: int) -> int:
-            return renamed[slot] if slot < MAX_INPUTS else slot - shift
 
-        gates = [
-            Gate(gate.op, *(moved(slot) for slot in (gate.a, gate.b)[: ARITY[gate.op]]))
-            for gate in whole.gates
-        ]
-        ends = tuple(moved(slot) for slot in whole.outputs)
-        return Circuit(len(inputs), tuple(gates), ends), inputs
+@dataclass(frozen=True)
+class Formula:
+    """The clauses of the gates that one slot depends on, with the slot asserted (Tseitin 1968).
+
+    Attributes:
+        cnf: satisfied exactly by the evaluations that make the slot 1.
+        inputs: the input of each of its first variables.
+    """
+
+    cnf: Cnf
+    inputs: tuple[int, ...]
+
+
+def _formula(circuit: Circuit, slot: int) -> Formula:
+    n_inputs, gates = circuit.n_inputs, circuit.gates
+    cone, todo = {slot}, [slot]
+    while todo:
+        at = todo.pop()
+        if at >= n_inputs:
+            gate = gates[at - n_inputs]
+            operands = {*(gate.a, gate.b)[: ARITY[gate.op]]} - cone
+            cone |= operands
+            todo += operands
+    ordered = sorted(cone)
+    variable = {s: i for i, s in enumerate(ordered, 1)}
+    literals, sizes = [variable[slot]], [0, 1]  # flat: many small lists keep the collector busy
+    for s in ordered:
+        if s >= n_inputs:
+            gate = gates[s - n_inputs]
+            a, b = variable.get(gate.a, 0), variable.get(gate.b, 0)
+            for clause in gate_clauses(gate, variable[s], a, b):
+                literals += clause
+                sizes.append(len(clause))
+    offsets = np.cumsum(np.array(sizes, dtype=np.int32), dtype=np.int32)
+    inputs = tuple(s for s in ordered if s < n_inputs)
+    return Formula(Cnf(len(ordered), offsets, np.array(literals, dtype=np.int32)), inputs)
 
 
 def number(word: Word, inputs: Mapping[int, bool], one: int) -> int:
