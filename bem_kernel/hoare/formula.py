@@ -54,7 +54,7 @@ NAME: /[A-Za-z_][A-Za-z0-9_.]*([ ]*\([ ]*[A-Za-z0-9_.]+([ ]*,[ ]*[A-Za-z0-9_.]+)
 """
 
 MAX_TEXT = 20_000
-_MAX_BITS = 256
+_MAX_BITS = 192
 _REGISTER = re.compile(r"r([0-9]{1,2})")
 
 
@@ -120,12 +120,11 @@ def _of_cnf(cnf: Cnf, layout: Layout, where: str) -> Predicate:
 
 
 def _syntax_error(text: str, error: UnexpectedInput, where: str) -> HoareError:
-    found = "the text ends too early"
+    found, place = "the text ends too early", "the end"
     if isinstance(error, UnexpectedCharacters):
-        found = f"unexpected character {error.char!r}"
+        found, place = f"unexpected character {error.char!r}", f"column {error.column}"
     elif (token := getattr(error, "token", None)) is not None and token.type != "$END":
-        found = f"unexpected {str(token)!r}"
-    place = f"column {error.column}" if error.column > 0 else "the end"
+        found, place = f"unexpected {str(token)!r}", f"column {error.column}"
     return HoareError(
         f"{found} in {text[:60]!r}", where=f"{where}: {place}", fix="see bem_kernel.hoare.formula"
     )

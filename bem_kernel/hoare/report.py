@@ -19,6 +19,8 @@ def report_lines(report: Report, program: Program) -> Iterator[str]:
         yield f"{edge.source} -> {edge.target}: {_verdict(edge)}{_lines(edge, program)}"
         if edge.holds is False:
             yield from refutation_lines(next(refutations), program)
+    for name in (name for name, weakest in report.exact.items() if weakest):
+        yield f"{name}: the weakest annotation that does"
     for name in report.unreached:
         yield f"{name}: no path comes here"
     holding = sum(edge.holds is True for edge in report.edges)
