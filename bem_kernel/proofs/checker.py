@@ -4,9 +4,10 @@ Forward, every added clause is checked. Backward, all are taken on trust until u
 finds a conflict; then, from there back, those that the conflict needs are checked, and those that
 these checks need, and so on. What is left over at the start is a core of the formula.
 
-Literals that the clauses of one time imply stay true ever after, since a clause that made a
-literal true is not deleted (DRAT-trim's way; CaDiCaL deletes such clauses and means no harm). So
-the trail only grows forward, and going back it is cut where the clause under the cut was added.
+Literals that the clauses of one time imply stay true ever after, even when the clause that made
+one true is deleted: it counts as if it were not (DRAT-trim's way; CaDiCaL deletes such clauses and
+means no harm). So the trail only grows forward, and going back it is cut where the clause that made
+the first literal of the cut true was added.
 
 Source: Wetzler, Heule and Hunt 2014 (DRAT-trim); Goldberg and Novikov 2003.
 """
@@ -56,7 +57,7 @@ def _add(cells, heads, value, trail, reason, state, c):
     """Attach a clause and propagate; the record that is false, or 0.
 
     The first two literals, which are watched, become ones that are not false, if there are any.
-    A clause of which all literals are false is returned itself.
+    A clause of which all literals are false is returned itself; it cannot pass its own check.
     """
     possible = np.int64(0)
     for k in range(c + HEADER, c + HEADER + np.int64(cells[c])):
@@ -123,7 +124,7 @@ def check(
         offsets: steps of the proof, by their ends in `literals`.
         literals: DIMACS.
         deletes: which steps delete.
-        means: the clause of each step; deletions that have no effect become NOTHING.
+        means: the clause of each step, or NOTHING.
         backward: from the last step back; else from the first on.
         hint_ends: (clauses + 1,) where the hints are: filled, for each clause checked, with
             where its hints end in `hints`; those of the conflict end at the last place.
@@ -139,9 +140,7 @@ def check(
             continue
         c = np.int64(at[number])
         if deletes[step]:
-            if cells[c] < 2 or _implied_by(cells, value, reason, c) >= 0:
-                means[step] = NOTHING
-            else:
+            if np.int64(cells[c + 1]) & WATCHED:
                 detach(cells, heads, c)
             step += 1
             continue
@@ -156,9 +155,6 @@ def check(
             result[CHECKED] += 1
             result[RATS] += found == BY_RAT
         conflict = _add(cells, heads, value, trail, reason, state, c)
-        if conflict == c:  # nothing implies a clause whose literals are all false
-            result[STATUS] = NOT_REDUNDANT
-            return
         step += 1
     if not conflict:
         result[STATUS] = NO_CONFLICT
@@ -187,7 +183,8 @@ def _back(
             continue
         c = np.int64(at[number])
         if deletes[step]:
-            attach(cells, heads, c)
+            if cells[c] > 1:
+                attach(cells, heads, c)
             continue
         if np.int64(cells[c + 1]) & WATCHED:
             detach(cells, heads, c)

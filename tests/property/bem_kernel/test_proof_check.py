@@ -323,7 +323,7 @@ def compare_with_drat_trim(program: str, folder: Path, seed: int, formulas: int)
             assert core_suffices(clauses, backward)
     assert seen["forward", "not verified"] > formulas // 10
     assert seen["forward", "verified"] > formulas // 10
-    assert seen["backward", "another core"] <= max(2, 4 * formulas // 100), seen
+    assert seen["backward", "another core"] <= 2 + 4 * formulas // 50, seen
 
 
 def test_corrupted_proofs_are_judged_as_by_drat_trim(drat_trim: str, tmp_path: Path) -> None:
@@ -331,8 +331,11 @@ def test_corrupted_proofs_are_judged_as_by_drat_trim(drat_trim: str, tmp_path: P
 
 
 @pytest.mark.slow
-def test_2000_corrupted_proofs_are_judged_as_by_drat_trim(drat_trim: str, tmp_path: Path) -> None:
-    compare_with_drat_trim(drat_trim, tmp_path, 8, 500)
+@pytest.mark.parametrize("seed", range(100, 110))
+def test_2000_corrupted_proofs_are_judged_as_by_drat_trim(
+    drat_trim: str, tmp_path: Path, seed: int
+) -> None:
+    compare_with_drat_trim(drat_trim, tmp_path, seed, 50)
 
 
 @pytest.mark.slow
