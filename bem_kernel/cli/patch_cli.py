@@ -12,17 +12,21 @@ from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from bem_kernel.circuits.circuit import Circuit
     from bem_kernel.experts.expert import Expert
     from bem_kernel.experts.table import ExpertTable
-    from bem_kernel.patches.patch import Patch, Scope
+    from bem_kernel.patches.certificate import Certificate
+    from bem_kernel.patches.patch import Invariant, Patch, Scope
     from bem_kernel.patches.store import PatchStore
 
 app = typer.Typer(no_args_is_help=True, help="Verified changes of a machine on disk.")
 
+_PROVENANCE = (("by", "bem patch propose"),)
+
 ImageArgument = Annotated[Path, typer.Argument(help="The machine's image.")]
 PatchArgument = Annotated[Path, typer.Argument(help="The patch, as `propose` wrote it.")]
 KindArgument = Annotated[
-    Literal["replace", "split", "merge", "retire", "add", "remap"],
+    Literal["replace", "split", "merge", "retire", "add", "remap", "invariant"],
     typer.Argument(help="What the patch does."),
 ]
 
@@ -49,6 +53,10 @@ def patch_propose(
     program: Annotated[
         Path | None, typer.Option("--program", help="add: a program that has the expert.")
     ] = None,
+    holds: Annotated[
+        str | None,
+        typer.Option("--holds", help="invariant: what every step is to keep, such as '!s7'."),
+    ] = None,
     care: Annotated[
         str | None,
         typer.Option("--care", help="Where old and new have to agree, such as 's0 & !s3'."),
@@ -63,41 +71,19 @@ def patch_propose(
     """
     from bb_core.canonical import canonical_json
     from bb_core.files import write_atomic
-    from bem_kernel.patches.propose import (
-        OCTAVE_Q16,
-        propose_add,
-        propose_merge,
-        propose_remap,
-        propose_replace,
-        propose_retire,
-        propose_split,
-    )
     from bem_kernel.patches.record import patch_record
 
     table = _load_table(image)
-    names = expert or []
-    words = [] if kind == "add" else [_find(table, name) for name in names]
-    _check_experts(kind, len(names))
-    said: Any = {"reason": reason, "provenance": (("by", "bem patch propose"),)}
-    scope = _scope(care)
-    match kind:
-        case "replace":
-            new = _circuit(table, words[0], circuit)
-            patch = propose_replace(table, words[0], new, scope=scope, **said)
-        case "split":
-            if bit is None:
-                raise UsageError("no bit to split on", where="--bit", fix="name a state bit")
-            charge = keep_octaves * OCTAVE_Q16
-            patch = propose_split(table, words[0], bit, keep_charge_q16=charge, scope=scope, **said)
-        case "merge":
-            patch = propose_merge(table, words, _joined(table, words), scope=scope, **said)
-        case "retire":
-            patch = propose_retire(table, words, **said)
-        case "add":
-            patch = propose_add(table, _program_expert(program, names[0]), **said)
-        case "remap":
-            visits = {word: table.statistics(word).visits for word in table}
-            patch = propose_remap(table, sorted(table, key=lambda word: -visits[word]), **said)
+    _check_experts(kind, len(expert or []))
+    if kind == "add":
+        patch = _addition(table, program, (expert or [])[0], reason)
+    elif kind == "invariant":
+        patch = _invariant_patch(table, holds, reason)
+    elif kind == "split":
+        patch = _split(table, (expert or [])[0], bit, keep_octaves, _scope(care), reason)
+    else:
+        words = [_find(table, name) for name in expert or []]
+        patch = _rearrangement(kind, table, words, circuit, _scope(care), reason)
     write_atomic(out, canonical_json(patch_record(patch)) + b"\n")
     typer.echo(f"{_described(patch)}: {patch.before[:16]} -> {patch.after[:16]}")
 
@@ -206,12 +192,74 @@ def patch_log(image: ImageArgument, json_output: JsonOption = False) -> None:
             typer.echo(f"entry {change.index}: {described}: {leads}: {change.patch.reason}")
 
 
+def _addition(table: ExpertTable, program: Path | None, name: str, reason: str) -> Patch:
+    from bem_kernel.patches.propose import propose_add
+
+    expert = _program_expert(program, name)
+    return propose_add(table, expert, reason=reason, provenance=_PROVENANCE)
+
+
+def _invariant_patch(table: ExpertTable, holds: str | None, reason: str) -> Patch:
+    from bem_kernel.patches.propose import propose_invariants
+
+    return propose_invariants(table, [_invariant(holds)], reason=reason, provenance=_PROVENANCE)
+
+
+def _split(
+    table: ExpertTable, name: str, bit: int | None, octaves: int, scope: Scope, reason: str
+) -> Patch:
+    from bem_kernel.patches.propose import OCTAVE_Q16, propose_split
+
+    if bit is None:
+        raise UsageError("no bit to split on", where="--bit", fix="name a state bit")
+    return propose_split(
+        table,
+        _find(table, name),
+        bit,
+        keep_charge_q16=octaves * OCTAVE_Q16,
+        scope=scope,
+        reason=reason,
+        provenance=_PROVENANCE,
+    )
+
+
+def _rearrangement(
+    kind: Literal["replace", "merge", "retire", "remap"],
+    table: ExpertTable,
+    words: list[int],
+    circuit: Path | None,
+    scope: Scope,
+    reason: str,
+) -> Patch:
+    """A patch of the experts that are there."""
+    from bem_kernel.patches.propose import (
+        propose_merge,
+        propose_remap,
+        propose_replace,
+        propose_retire,
+    )
+
+    said: Any = {"reason": reason, "provenance": _PROVENANCE}
+    match kind:
+        case "replace":
+            new = _circuit(table, words[0], circuit)
+            return propose_replace(table, words[0], new, scope=scope, **said)
+        case "merge":
+            return propose_merge(table, words, _joined(table, words), scope=scope, **said)
+        case "retire":
+            return propose_retire(table, words, **said)
+        case "remap":
+            visits = {word: table.statistics(word).visits for word in table}
+            return propose_remap(table, sorted(table, key=lambda word: -visits[word]), **said)
+
+
 def _described(patch: Patch) -> str:
     """What a patch does, in a few words."""
     gone = [f"{word:#010x}" for word in patch.removed]
     come = [f"{entry.expert.name!r} ({entry.identifier:#010x})" for entry in patch.added]
     parts = [patch.kind.value]
     parts += [f"{len(patch.order)} experts"] if patch.order else []
+    parts += [", ".join(each.name for each in patch.invariants)] if patch.invariants else []
     parts += [", ".join(gone)] if gone else []
     return " ".join(parts) + (f" with {', '.join(come)}" if come else "")
 
@@ -230,7 +278,7 @@ def _load_patch(file: Path) -> Patch:
     return patch_from_record(read_json(file), str(file))
 
 
-def _proved(store: PatchStore, patch: Patch) -> Any:
+def _proved(store: PatchStore, patch: Patch) -> Certificate:
     from bem_kernel.errors import PatchError
     from bem_kernel.patches.verify import Proved, verify
 
@@ -259,27 +307,43 @@ def _find(table: ExpertTable, name: str) -> int:
 
 
 def _check_experts(kind: str, count: int) -> None:
-    least, most = {"merge": (2, 2), "retire": (1, 1 << 20), "remap": (0, 0)}.get(kind, (1, 1))
+    least, most = {
+        "merge": (2, 2),
+        "retire": (1, 1 << 20),
+        "remap": (0, 0),
+        "invariant": (0, 0),
+    }.get(kind, (1, 1))
     if not least <= count <= most:
         wanted = str(least) if least == most else f"{least} or more"
         raise UsageError(f"{count} experts", where="--expert", fix=f"{kind} takes {wanted}")
 
 
 def _scope(care: str | None) -> Scope:
-    from bem_kernel.circuits.expression import atoms, compile_expressions
     from bem_kernel.patches.patch import EVERYWHERE, Scope
 
-    if care is None:
-        return EVERYWHERE
-    names = list(dict.fromkeys(atoms(care)))
+    return EVERYWHERE if care is None else Scope(*_predicate(care, "--care"))
+
+
+def _invariant(text: str | None) -> Invariant:
+    from bem_kernel.patches.patch import Invariant, Predicate
+
+    if text is None:
+        raise UsageError("no invariant", where="--holds", fix="write one, such as '!s7'")
+    return Invariant(" ".join(text.split()), Predicate(*_predicate(text, "--holds")))
+
+
+def _predicate(text: str, option: str) -> tuple[tuple[int, ...], Circuit]:
+    """State bits and a circuit of them, from an expression over s0, s1, s2 …."""
+    from bem_kernel.circuits.expression import atoms, compile_expressions
+
+    names = list(dict.fromkeys(atoms(text)))
     for name in names:
         if not name.startswith("s") or not name[1:].isdecimal() or len(name) > 12:
-            raise UsageError(f"{name!r} is no bit", where="--care", fix="write s0, s1, s2 …")
-    bits = tuple(int(name[1:]) for name in names)
-    return Scope(bits, compile_expressions([care], names))
+            raise UsageError(f"{name!r} is no bit", where=option, fix="write s0, s1, s2 …")
+    return tuple(int(name[1:]) for name in names), compile_expressions([text], names)
 
 
-def _circuit(table: ExpertTable, word: int, file: Path | None) -> Any:
+def _circuit(table: ExpertTable, word: int, file: Path | None) -> Circuit:
     from bb_core.files import read_json
     from bem_kernel.circuits.builder import simplify
     from bem_kernel.circuits.record import circuit_from_record

@@ -17,6 +17,7 @@ from bem_kernel.experts.table import ExpertTable
 from bem_kernel.patches.certificate import Certificate, check_certificate, rehearse
 from bem_kernel.patches.edits import check_settled, perform, revert
 from bem_kernel.patches.history import Change, apply_entry, history, undo_entry
+from bem_kernel.patches.invariant import check_hold_now
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.structure import CHANGED, copied_table, structure_hash
 
@@ -43,6 +44,7 @@ def apply(table: ExpertTable, patch: Patch, certificate: Certificate, log: Ledge
         KernelError: there is no room; nothing is changed.
     """
     checked = check_certificate(table, patch, certificate)
+    check_hold_now(table.memory, patch.invariants)
     trace = rehearse(table, patch)
     entry = apply_entry(patch, checked, trace)
     return _logged(table, log, entry, lambda: perform(table, patch))

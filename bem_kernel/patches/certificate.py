@@ -27,6 +27,7 @@ from bem_kernel.experts.table import ExpertTable
 from bem_kernel.logic.cnf import Cnf
 from bem_kernel.logic.proof import Proof
 from bem_kernel.patches.edits import Trace, perform
+from bem_kernel.patches.invariant import check_hold_now
 from bem_kernel.patches.obligations import obligations
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.record import scope_record
@@ -111,6 +112,7 @@ def certify(table: ExpertTable, patch: Patch, evidence: Evidence) -> Certificate
                 "verify the patch again",
             )
         proved.append((formula_hash(obligation.cnf), proof_hash(proof)))
+    check_hold_now(table.memory, patch.invariants)
     rehearse(table, patch)
     fields = (patch.fingerprint, patch.before, patch.after, scope_fingerprint(patch), tuple(proved))
     return Certificate(*fields, _seal(fields))

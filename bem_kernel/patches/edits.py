@@ -18,7 +18,8 @@ from bem_kernel.errors import PatchError
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.memory.segments import Segment
-from bem_kernel.patches.patch import Kind, Patch
+from bem_kernel.patches.invariant import read_invariants, write_invariants
+from bem_kernel.patches.patch import Invariant, Kind, Patch
 from bem_kernel.runner.layout import HEAD, TAIL
 
 _MOST_DUAL_Q16 = 1 << 61  # as the table has it
@@ -50,10 +51,12 @@ class Trace:
     Attributes:
         gone: the experts that it took out.
         order: identifiers in the order of their slots before, if it moved them.
+        invariants: that were kept before, if it changed them.
     """
 
     gone: tuple[Gone, ...] = ()
     order: tuple[int, ...] = ()
+    invariants: tuple[Invariant, ...] = ()
 
 
 def perform(table: ExpertTable, patch: Patch) -> Trace:
@@ -70,6 +73,10 @@ def perform(table: ExpertTable, patch: Patch) -> Trace:
         before = tuple(table)
         _reorder(table, patch.order)
         return Trace(order=before)
+    if patch.kind is Kind.INVARIANT:
+        kept_before = read_invariants(table.memory)
+        write_invariants(table.memory, patch.invariants)
+        return Trace(invariants=kept_before)
     duals = {word: table.statistics(word).dual_q16 for word in table}
     order = list(table)
     gone = tuple(_take(table, word, order.index(word)) for word in patch.removed)
@@ -93,6 +100,9 @@ def revert(table: ExpertTable, patch: Patch, trace: Trace) -> None:
     check_settled(table)
     if patch.kind is Kind.REMAP:
         _reorder(table, trace.order)
+        return
+    if patch.kind is Kind.INVARIANT:
+        write_invariants(table.memory, trace.invariants)
         return
     for word, charge in reversed(patch.charges):
         _charge(table, word, -charge)

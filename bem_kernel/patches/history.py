@@ -22,6 +22,8 @@ from bem_kernel.patches.edits import Gone, Trace
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.record import (
     ExpertModel,
+    InvariantModel,
+    invariant_record,
     patch_from_record,
     patch_record,
     refused_record,
@@ -77,6 +79,7 @@ class _Trace(BaseModel):
 
     gone: list[_Gone]
     order: list[int]
+    invariants: list[InvariantModel]
 
 
 def apply_entry(patch: Patch, certificate: Certificate, trace: Trace) -> dict[str, Any]:
@@ -162,11 +165,12 @@ def _applied(entry: Mapping[str, Any], index: int, where: str) -> Change:
             )
             for each in read.gone
         )
+        kept = tuple(each.invariant() for each in read.invariants)
     except ValidationError as error:
         raise refused_record(error, where) from error
     except (KernelError, ValueError) as error:
         raise _refused(f"what undoes it is damaged: {error}", where) from error
-    trace = Trace(gone, tuple(read.order))
+    trace = Trace(gone, tuple(read.order), kept)
     return Change(index, patch.before, patch.after, patch, trace, undone=False)
 
 
@@ -182,7 +186,8 @@ def _trace_record(trace: Trace) -> dict[str, Any]:
         }
         for each in trace.gone
     ]
-    return {"gone": gone, "order": list(trace.order)}
+    kept = [invariant_record(each) for each in trace.invariants]
+    return {"gone": gone, "order": list(trace.order), "invariants": kept}
 
 
 def _refused(what: str, where: str) -> PatchError:

@@ -7,46 +7,34 @@ experts N, and "o applies" for o's condition, in every lane of the scope:
     o applies and no n does  o changes nothing
     n applies and no o does  n changes nothing
 
-Each line, for each pair or expert, is a formula that asserts the opposite; its variables are the
-bits that the experts read or write. Two address expressions that may mean one bit get a variable
-each, which asks for more than is needed and so is sound. Experts that scatter have to scatter to
-the same places in the same order, or there is no formula to say that they agree. That the policy
-chooses, in a lane, a new expert that applies there is not claimed.
+Each line, for each pair or expert, is a formula that asserts the opposite. Experts that scatter
+have to scatter to the same places in the same order, or there is no formula to say that they agree.
+That the policy chooses, in a lane, a new expert that applies there is not claimed.
 
-Retiring, adding and remapping owe no formula: what they do is all there is to know, and the
-certificate binds it.
+Where the machine keeps invariants, every new expert owes that it keeps each: from a lane in which
+all hold, whatever the scope, to one in which it holds. A patch that sets the invariants owes that
+for every expert of the machine, and that what was kept before follows. With invariants that hold
+now (`invariant.check_hold_now`) this is induction: no steps of experts lead to a lane where one
+does not hold. What the world, a host or a program writes to the state is not claimed.
+
+Retiring and remapping owe no formula, and adding none but the invariants: what they do is all there
+is to know, and the certificate binds it.
 
 Source: BEM core spec 9.4; Tseitin 1968.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
-from bem_kernel.circuits.circuit import Circuit, Gate, Op
+from bem_kernel.circuits.circuit import Op
 from bem_kernel.errors import PatchError
 from bem_kernel.experts.expert import Expert
-from bem_kernel.experts.place import Place, state_bit
+from bem_kernel.experts.place import state_bit
 from bem_kernel.experts.table import ExpertTable
-from bem_kernel.logic.cnf import Cnf, cnf_from_clauses
-from bem_kernel.logic.tseitin import encode_gates, gate_clauses, output_literals
-from bem_kernel.patches.patch import Patch, Scope
-
-
-@dataclass(frozen=True, eq=False)
-class Obligation:
-    """One formula that has to be unsatisfiable.
-
-    Attributes:
-        claim: what its unsatisfiability says.
-        cnf: the formula; a model is a counterexample.
-        places: the bits that variables 1, 2, 3 … stand for.
-    """
-
-    claim: str
-    cnf: Cnf
-    places: tuple[Place, ...]
+from bem_kernel.patches.formula import Formula, Obligation
+from bem_kernel.patches.invariant import read_invariants
+from bem_kernel.patches.patch import Invariant, Kind, Patch, Predicate, Scope
 
 
 def obligations(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
@@ -65,11 +53,46 @@ def obligations(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
     found = [_agree(before, after, patch.scope) for before in old for after in new]
     found += [_idle(before, new, patch.scope, "the new experts") for before in old]
     found += [_idle(after, old, patch.scope, "the old experts") for after in new]
+    kept = read_invariants(table.memory)
+    if patch.kind is Kind.INVARIANT:
+        found += [_follows(each, patch.invariants) for each in kept]
+        kept, comers = patch.invariants, [table.expert(word) for word in table]
+    else:
+        comers = [entry.expert for entry in patch.added]
+    found += [_keeps(expert, each, kept) for expert in comers for each in kept]
     return tuple(found)
 
 
+def _keeps(expert: Expert, invariant: Invariant, all_: Sequence[Invariant]) -> Obligation:
+    formula = Formula((expert,), [each.holds for each in all_])
+    for each in all_:
+        formula.require(formula.holds(each.holds))
+    effect = formula.effect(expert)
+    broken = -formula.holds(invariant.holds, effect)
+    claim = f"{expert.name!r} keeps the invariant {invariant.name!r}"
+    return formula.asserting(claim, [[effect.applies], [broken]])
+
+
+def _follows(invariant: Invariant, from_: Sequence[Invariant]) -> Obligation:
+    formula = Formula((), [each.holds for each in (*from_, invariant)])
+    for each in from_:
+        formula.require(formula.holds(each.holds))
+    claim = f"the invariant {invariant.name!r} follows from the new ones"
+    return formula.asserting(claim, [[-formula.holds(invariant.holds)]])
+
+
+def _scoped(experts: Sequence[Expert], scope: Scope) -> Formula:
+    """A formula in which a lane of the scope is asserted."""
+    if scope.care is None:
+        return Formula(experts)
+    care = Predicate(scope.bits, scope.care)
+    formula = Formula(experts, [care])
+    formula.require(formula.holds(care))
+    return formula
+
+
 def _agree(before: Expert, after: Expert, scope: Scope) -> Obligation:
-    formula = _Formula((before, after), scope)
+    formula = _scoped((before, after), scope)
     left, right = formula.effect(before), formula.effect(after)
     differences = [
         formula.gate(Op.XOR, left.written(bit, formula), right.written(bit, formula))
@@ -89,7 +112,7 @@ def _agree(before: Expert, after: Expert, scope: Scope) -> Obligation:
 
 
 def _idle(expert: Expert, others: Sequence[Expert], scope: Scope, who: str) -> Obligation:
-    formula = _Formula((expert, *others), scope)
+    formula = _scoped((expert, *others), scope)
     effect = formula.effect(expert)
     changes = [
         formula.gate(Op.XOR, literal, formula.variable(state_bit(bit)))
@@ -99,90 +122,3 @@ def _idle(expert: Expert, others: Sequence[Expert], scope: Scope, who: str) -> O
     elsewhere = [[-formula.applies(other)] for other in others]
     claim = f"{expert.name!r} changes nothing where none of {who} applies"
     return formula.asserting(claim, [[effect.applies], *elsewhere, changes])
-
-
-@dataclass(frozen=True)
-class _Effect:
-    """What an expert does in a lane, as literals.
-
-    Attributes:
-        applies: whether its condition holds.
-        writes: the value of each fixed state bit that it writes.
-        scatters: place, whether it is written, and the value, in order.
-    """
-
-    applies: int
-    writes: dict[int, int]
-    scatters: tuple[tuple[Place, int, int], ...]
-
-    def written(self, bit: int, formula: _Formula) -> int:
-        """The value of a state bit after the expert."""
-        return self.writes.get(bit, formula.variable(state_bit(bit)))
-
-
-class _Formula:
-    """Clauses about some experts in one lane."""
-
-    def __init__(self, experts: Iterable[Expert], scope: Scope) -> None:
-        places: dict[Place, int] = {}
-        for expert in experts:
-            conditions = () if expert.condition is None else (expert.condition.bit,)
-            bits = (*expert.reads, *expert.writes, *conditions)
-            for place in (*map(state_bit, bits), *expert.gathers):
-                places.setdefault(place, len(places) + 1)
-        for bit in scope.bits:
-            places.setdefault(state_bit(bit), len(places) + 1)
-        self._variables = places
-        self._next = len(places) + 1
-        self._clauses: list[list[int]] = []
-        self._true = self.gate(Op.CONST1, 0, 0)
-        if scope.care is not None:
-            inputs = [self.variable(state_bit(bit)) for bit in scope.bits]
-            self._clauses.append(list(self._embedded(scope.care, inputs)))
-
-    def variable(self, place: Place) -> int:
-        """The variable of a bit."""
-        return self._variables[place]
-
-    def gate(self, op: Op, a: int, b: int) -> int:
-        """A new literal that is op(a, b)."""
-        out = self._next
-        self._next += 1
-        self._clauses += gate_clauses(Gate(op), out, a, b)
-        return out
-
-    def applies(self, expert: Expert) -> int:
-        """Whether an expert's condition holds."""
-        if expert.condition is None:
-            return self._true
-        literal = self.variable(state_bit(expert.condition.bit))
-        return literal if expert.condition.value else -literal
-
-    def effect(self, expert: Expert) -> _Effect:
-        """What an expert does."""
-        places = (*map(state_bit, expert.reads), *expert.gathers)
-        outputs = self._embedded(expert.circuit, [self.variable(place) for place in places])
-        n_writes = len(expert.writes)
-        scatters = tuple(
-            (
-                scatter.place,
-                self._true if scatter.enable is None else outputs[scatter.enable],
-                value,
-            )
-            for scatter, value in zip(expert.scatters, outputs[n_writes:], strict=False)
-        )
-        return _Effect(
-            self.applies(expert), dict(zip(expert.writes, outputs, strict=False)), scatters
-        )
-
-    def asserting(self, claim: str, clauses: list[list[int]]) -> Obligation:
-        """The formula with more clauses."""
-        cnf = cnf_from_clauses([*self._clauses, *clauses], self._next - 1)
-        return Obligation(claim, cnf, tuple(self._variables))
-
-    def _embedded(self, circuit: Circuit, inputs: Sequence[int]) -> tuple[int, ...]:
-        """The outputs of a circuit on given literals."""
-        first = self._next
-        self._clauses += encode_gates(circuit, inputs, first)
-        self._next += len(circuit.gates)
-        return output_literals(circuit, inputs, first)

@@ -28,6 +28,7 @@ class Kind(StrEnum):
     RETIRE: experts go.
     ADD: experts come.
     REMAP: experts move to other slots.
+    INVARIANT: what all steps preserve becomes more.
     """
 
     REPLACE = "replace"
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     RETIRE = "retire"
     ADD = "add"
     REMAP = "remap"
+    INVARIANT = "invariant"
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,44 @@ class Scope:
 
 
 EVERYWHERE = Scope()
+
+
+@dataclass(frozen=True)
+class Predicate:
+    """What holds or does not in a lane.
+
+    Attributes:
+        bits: state bits, the circuit's inputs.
+        circuit: one output.
+
+    Raises:
+        PatchError: the circuit has not one input per bit and one output.
+    """
+
+    bits: tuple[int, ...]
+    circuit: Circuit
+
+    def __post_init__(self) -> None:
+        shape = (self.circuit.n_inputs, self.circuit.n_outputs)
+        if shape != (len(self.bits), 1) or min(self.bits, default=0) < 0:
+            raise PatchError(
+                f"a circuit of {shape[0]} inputs and {shape[1]} outputs for bits {self.bits}",
+                where="predicate",
+                fix="give one input per state bit, and one output",
+            )
+
+
+@dataclass(frozen=True)
+class Invariant:
+    """What holds in every lane and is kept by every expert, such as that BAD is 0.
+
+    Attributes:
+        name: for messages.
+        holds: where it does.
+    """
+
+    name: str
+    holds: Predicate
 
 
 @dataclass(frozen=True)
@@ -99,6 +139,7 @@ class Patch:
         charges: (identifier, octaves in Q16 added to its dual): experts that stay with less weight.
         order: REMAP: all identifiers, in the order of their new slots.
         scope: where old and new have to agree, for REPLACE, SPLIT and MERGE.
+        invariants: INVARIANT: all that are kept from then on.
 
     Raises:
         PatchError: the parts are not those of its kind.
@@ -114,6 +155,7 @@ class Patch:
     charges: tuple[tuple[int, int], ...] = ()
     order: tuple[int, ...] = ()
     scope: Scope = EVERYWHERE
+    invariants: tuple[Invariant, ...] = ()
 
     def __post_init__(self) -> None:
         if fault := _fault(self):
@@ -141,6 +183,8 @@ def _fault(patch: Patch) -> str:
         return "an expert is named twice"
     if len(set(patch.order)) < len(patch.order) or (patch.order and patch.kind is not Kind.REMAP):
         return "an order that is none, or no part of this kind"
+    if bool(patch.invariants) != (patch.kind is Kind.INVARIANT):
+        return f"{len(patch.invariants)} invariants"
     if patch.charges and (patch.kind is not Kind.SPLIT or removed or len(patch.charges) > 1):
         return "only the parent of a split that stays is charged"
     if patch.charges and not 0 < patch.charges[0][1] <= 1 << 40:
@@ -162,6 +206,8 @@ def _counts_fit(patch: Patch, removed: int, added: list[int]) -> bool:
             return removed == 0 and len(added) >= 1
         case Kind.REMAP:
             return removed == 0 and not added and len(patch.order) > 0
+        case Kind.INVARIANT:
+            return removed == 0 and not added
 
 
 def _both_values(added: tuple[Entry, ...]) -> bool:

@@ -22,7 +22,8 @@ from bem_kernel.identifiers.gray import sim
 from bem_kernel.identifiers.ident import LOCAL_BITS, decode, encode_words
 from bem_kernel.patches.edits import perform
 from bem_kernel.patches.fold import without_condition
-from bem_kernel.patches.patch import EVERYWHERE, Entry, Kind, Patch, Scope
+from bem_kernel.patches.invariant import read_invariants
+from bem_kernel.patches.patch import EVERYWHERE, Entry, Invariant, Kind, Patch, Scope
 from bem_kernel.patches.structure import copied_table, structure_hash
 
 Provenance = tuple[tuple[str, str], ...]
@@ -210,6 +211,30 @@ def propose_remap(
         PatchError: the order is not of the machine's experts, or is the present one.
     """
     return drafted(table, Patch(Kind.REMAP, "", "", reason, provenance, order=tuple(order)))
+
+
+def propose_invariants(
+    table: ExpertTable,
+    invariants: Sequence[Invariant],
+    *,
+    reason: str,
+    provenance: Provenance = (),
+) -> Patch:
+    """Let a machine keep more invariants than it does, or stronger ones.
+
+    Args:
+        table: of the machine.
+        invariants: beside those of other names that it keeps.
+        reason: why.
+        provenance: from whom.
+
+    Raises:
+        KernelError: a bit does not exist, or there is no room.
+    """
+    names = {invariant.name for invariant in invariants}
+    kept = [each for each in read_invariants(table.memory) if each.name not in names]
+    both = (*kept, *invariants)
+    return drafted(table, Patch(Kind.INVARIANT, "", "", reason, provenance, invariants=both))
 
 
 def is_findable(table: ExpertTable, identifier: int) -> bool:

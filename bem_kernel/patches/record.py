@@ -15,7 +15,7 @@ from bem_kernel.experts.expert import Condition, Expert
 from bem_kernel.experts.place import Field as FieldOfM
 from bem_kernel.experts.place import Place, Scatter, Space
 from bem_kernel.isa.record import expert_record
-from bem_kernel.patches.patch import Entry, Kind, Patch, Scope
+from bem_kernel.patches.patch import Entry, Invariant, Kind, Patch, Predicate, Scope
 
 FORMAT = "bem-patch-1"
 
@@ -77,6 +77,22 @@ class _Scope(_Record):
     care: CircuitModel | None
 
 
+class InvariantModel(_Record):
+    """The shape of an invariant's record."""
+
+    name: str
+    bits: list[_Bit]
+    circuit: CircuitModel
+
+    def invariant(self) -> Invariant:
+        """The invariant in the record.
+
+        Raises:
+            KernelError: it is none.
+        """
+        return Invariant(self.name, Predicate(tuple(self.bits), self.circuit.circuit()))
+
+
 class _Entry(_Record):
     identifier: _Word
     expert: ExpertModel
@@ -96,12 +112,23 @@ class _Patch(_Record):
     charges: list[tuple[_Word, _Integer]]
     order: list[_Word]
     scope: _Scope
+    invariants: list[InvariantModel]
 
 
 def scope_record(scope: Scope) -> dict[str, Any]:
     """A scope as JSON values."""
     care = None if scope.care is None else circuit_record(scope.care)
     return {"bits": list(scope.bits), "care": care}
+
+
+def invariant_record(invariant: Invariant) -> dict[str, Any]:
+    """An invariant as JSON values."""
+    holds = invariant.holds
+    return {
+        "name": invariant.name,
+        "bits": list(holds.bits),
+        "circuit": circuit_record(holds.circuit),
+    }
 
 
 def patch_record(patch: Patch) -> dict[str, Any]:
@@ -126,6 +153,7 @@ def patch_record(patch: Patch) -> dict[str, Any]:
         "charges": [list(pair) for pair in patch.charges],
         "order": list(patch.order),
         "scope": scope_record(patch.scope),
+        "invariants": [invariant_record(each) for each in patch.invariants],
     }
 
 
@@ -174,4 +202,5 @@ def _patch(read: _Patch) -> Patch:
         tuple(read.charges),
         tuple(read.order),
         Scope(tuple(read.scope.bits), care),
+        tuple(each.invariant() for each in read.invariants),
     )

@@ -1,8 +1,8 @@
 """The structure of a machine: what only patches change, and its hash.
 
-It is which experts there are under which identifiers, in which order of slots, what each does, and
-whether the ANN unit may find it. Statistics and the state change all the time and are no part of
-it; nor are places in arenas, and which slots between two experts are free.
+It is which invariants are kept, which experts there are under which identifiers, in which order of
+slots, what each does, and whether the ANN unit may find it. Statistics and the state change all the
+time and are no part of it; nor are places in arenas, and which slots between two experts are free.
 
 Source: BEM core spec 9.4; DESIGN 4.
 """
@@ -21,9 +21,10 @@ from bem_kernel.experts.regions import NAME
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
+from bem_kernel.patches.invariant import invariant_bytes
 
-CHANGED = (Segment.SHARED, Segment.EXPERT)
-"""The segments in which a table lies."""
+CHANGED = (Segment.SHARED, Segment.EXPERT, Segment.PROOF)
+"""The segments in which a table and its invariants lie."""
 
 _OWN = [column.FIRST_GATE, column.FIRST_PLACE, column.FIRST_TERM]  # where in the arenas
 
@@ -33,6 +34,7 @@ def structure_hash(table: ExpertTable) -> str:
     config = table.memory.config
     sizes = {"n_bits": config.n_bits, "n_shared_bits": config.n_shared_bits}
     digest = hashlib.sha256(b"bem-structure-1\0" + canonical_json(sizes) + b"\n")
+    digest.update(invariant_bytes(table.memory) + b"\n")
     descriptors = table.arrays[0]
     arenas: tuple[NDArray[Any], ...] = table.arrays[1:4]  # gates, places, terms
     names = table.memory.region(Segment.EXPERT, f"{NAME}.names")

@@ -18,7 +18,8 @@ from bem_kernel.patches.certificate import (
     check_structure,
     evidence_for,
 )
-from bem_kernel.patches.obligations import Obligation, obligations
+from bem_kernel.patches.formula import Obligation
+from bem_kernel.patches.obligations import obligations
 from bem_kernel.patches.patch import Patch
 from bem_kernel.sat.check import DEFAULT_BUDGET, Satisfiable, Unknown, check
 

@@ -22,10 +22,11 @@ from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.memory import Memory
 from bem_kernel.patches.apply import apply, undo
 from bem_kernel.patches.fold import without_condition
-from bem_kernel.patches.patch import EVERYWHERE, Patch, Scope
+from bem_kernel.patches.patch import EVERYWHERE, Invariant, Patch, Predicate, Scope
 from bem_kernel.patches.propose import (
     drafted,
     propose_add,
+    propose_invariants,
     propose_remap,
     propose_replace,
     propose_retire,
@@ -175,3 +176,26 @@ def random_patch(rng: Random, table: ExpertTable) -> Patch | None:
         case 3 if len(words) > 1:
             return propose_remap(table, words[1:] + words[:1], reason="x")
     return None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32), st.booleans())
+def test_an_invariant_is_proved_exactly_where_steps_keep_it(seed: int, scatters: bool) -> None:
+    rng = Random(seed)
+    expert = random_expert(rng, random_condition(rng), scatters)
+    table = new_table()
+    table.add(expert)
+    invariants, inside = [], np.ones(len(STATES), dtype=bool)
+    for name in ("i", "j"):
+        a, b = rng.sample(range(N), 2)
+        circuit = random_circuit(rng, 2, 2, 1)
+        invariants.append(Invariant(name, Predicate((a, b), circuit)))
+        inside &= after(Expert("t", (a, b), circuit, (a,)))[:, a]
+    if not inside[0]:  # the machine's lanes are all in state 0
+        return
+    row_of = {tuple(state): row for row, state in enumerate(STATES.tolist())}
+    kept = all(
+        inside[row_of[tuple(state)]] for m in (0, 1) for state in after(expert, m)[inside].tolist()
+    )
+    verdict = verify(table, propose_invariants(table, invariants, reason="x"))
+    assert isinstance(verdict, Proved) == kept

@@ -17,6 +17,7 @@ from bem_kernel.ledger.chain import read_entries
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import load_image, save_image
 from bem_kernel.memory.memory import Memory
+from bem_kernel.patches.invariant import read_invariants
 from bem_kernel.patches.store import log_path
 from bem_kernel.patches.structure import structure_hash
 
@@ -134,6 +135,7 @@ def test_all_kinds(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("split", ("--expert", "sum", "--bit", 5, "--keep-octaves", 2)),
         ("merge", ("--expert", "case 0", "--expert", "case 1")),
         ("add", ("--program", program, "--expert", "open")),
+        ("invariant", ("--holds", "!s7  |  s6")),
         ("retire", ("--expert", f"{table_of(image).find('sum'):#x}")),
         ("replace", ("--expert", "case 0", "--care", "s0 & !s4")),
     ):
@@ -147,7 +149,8 @@ def test_all_kinds(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = table_of(image)
     names = [table.expert(word).name for word in table]
     assert sorted(names) == ["case 0", "open", "sum/5=0", "sum/5=1"]
-    for _ in range(5):
+    assert [each.name for each in read_invariants(table.memory)] == ["!s7 | s6"]
+    for _ in range(6):
         assert bem(capsys, "undo", image)[0] == 0
     assert structure_hash(table_of(image)) == start
 
@@ -163,6 +166,8 @@ def test_all_kinds(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ("retire", ("--expert", "0x12"), 1, "0x12 has no slot"),
         ("retire", ("--expert", "0xgg"), 2, "'0xgg' is no identifier"),
         ("add", ("--expert", "x"), 2, "--program: no program"),
+        ("invariant", (), 2, "--holds: no invariant; write one, such as"),
+        ("invariant", ("--holds", "!s9"), 1, "invariant !s9: reads state bit 9, the machine has 8"),
         ("replace", ("--expert", "sum", "--care", "door"), 2, "--care: 'door' is no bit"),
     ],
 )

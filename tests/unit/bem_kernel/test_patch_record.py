@@ -109,4 +109,4 @@ def test_logs_that_do_not_hold_together() -> None:
     numbers = {"identifier": 7, "findable": True, "rank": 0, "numbers": {"wins": "many"}}
     gone = numbers | {"expert": record["added"][0]["expert"]}
     with pytest.raises(PatchError, match="what undoes it is damaged: invalid literal"):
-        history([entry | {"undo": {"gone": [gone], "order": []}}])
+        history([entry | {"undo": {"gone": [gone], "order": [], "invariants": []}}])
