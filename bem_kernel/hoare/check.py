@@ -67,8 +67,8 @@ class Report:
 
     Attributes:
         edges: everything that had to be proved.
-        exact: for each annotated node: whether its annotation is the weakest that makes all its
-            edges hold; None if the solver gave up.
+        exact: for each annotated node: whether its annotation is the weakest precondition of all
+            its edges together; None if the solver gave up.
         refutations: one for each edge that does not hold.
         proofs: how many UNSAT proofs were followed.
         unreached: annotated nodes that no path comes to; nothing was asked of them.
@@ -200,7 +200,10 @@ def _decide_node(
             example = _example(node, obligation, model)
             steps = replay(annotated.layout, example, obligation.claim)
             refutations.append(Refutation(example, steps))
-    return edges, refutations, solver.impossible(formulas[-1])
+    exact = solver.impossible(formulas[-1])
+    for edge in edges:
+        exact = _and(exact, edge.holds)
+    return edges, refutations, exact
 
 
 def _claim_text(obligation: Obligation) -> str:

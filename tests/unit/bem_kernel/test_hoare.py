@@ -236,6 +236,7 @@ def test_a_solver_that_gives_up_proves_nothing() -> None:
     report = hoare_check(program, claims, budget=5, hand_over=False)
     assert report.edges[0].holds is None
     assert report.edges[0].equal is None
+    assert report.exact == {"entry": None}
     assert not report.accepted
     assert not report.refutations
 
