@@ -5,6 +5,7 @@ Source: BEM core spec 9.4; BEM use 2.3, V_equiv and V_proof.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -86,19 +87,40 @@ def verify(
         KernelError: the patch cannot be applied to this table.
     """
     check_structure(table, patch.before, "the patch")
+    found = prove(obligations(table, patch), budget=budget, hand_over=hand_over)
+    if isinstance(found, Refuted) and log is not None:
+        log.append(rejection_record(patch, found))
+    if isinstance(found, Refuted | Undecided):
+        return found
+    evidence = evidence_for(patch, found)
+    return Proved(certify(table, patch, evidence), evidence)
+
+
+def prove(
+    owed: Sequence[Obligation], *, budget: int = DEFAULT_BUDGET, hand_over: bool = True
+) -> tuple[Proof, ...] | Refuted | Undecided:
+    """Look for proofs of obligations; they are evidence for `certify`, and nothing more.
+
+    It needs neither the machine nor the patch, so it can be a handler of the slow path, in a thread
+    or process of its own, while the machine runs.
+
+    Args:
+        owed: as `obligations` returns them.
+        budget: as for `verify`.
+        hand_over: as for `verify`.
+
+    Returns:
+        One proof for each, or the first that does not hold or is not known to.
+    """
     proofs: list[Proof] = []
-    for obligation in obligations(table, patch):
+    for obligation in owed:
         verdict = check(obligation.cnf, budget=budget, hand_over=hand_over)
         if isinstance(verdict, Satisfiable):
-            refuted = _refuted(obligation, verdict)
-            if log is not None:
-                log.append(rejection_record(patch, refuted))
-            return refuted
+            return _refuted(obligation, verdict)
         if isinstance(verdict, Unknown):
             return Undecided(obligation.claim)
         proofs.append(verdict.proof)
-    evidence = evidence_for(patch, proofs)
-    return Proved(certify(table, patch, evidence), evidence)
+    return tuple(proofs)
 
 
 def place_name(place: Place) -> str:

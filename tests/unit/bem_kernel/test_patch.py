@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -20,8 +21,9 @@ from bem_kernel.logic.proof import proof_from_steps
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.memory import Memory
 from bem_kernel.patches.apply import apply, undo
-from bem_kernel.patches.certificate import Certificate, certify
+from bem_kernel.patches.certificate import Certificate, certify, evidence_for
 from bem_kernel.patches.history import history
+from bem_kernel.patches.obligations import obligations
 from bem_kernel.patches.patch import EVERYWHERE, Kind, Patch, Scope
 from bem_kernel.patches.propose import (
     OCTAVE_Q16,
@@ -34,8 +36,9 @@ from bem_kernel.patches.propose import (
     propose_split,
 )
 from bem_kernel.patches.structure import structure_hash
-from bem_kernel.patches.verify import Proved, Refuted, Undecided, verify
+from bem_kernel.patches.verify import Proved, Refuted, Undecided, prove, verify
 from bem_kernel.runner.machine import ExpertMachine
+from bem_kernel.runner.slow_path import SlowPath
 
 # x = a ^ b in four gates, and in one.
 LONG = Circuit(2, (Gate(Op.OR, 0, 1), Gate(Op.AND, 0, 1), Gate(Op.ANDN, 2, 3)), (4,))
@@ -251,6 +254,24 @@ def propose_after(machine: ExpertMachine, word: int) -> str:
     with pytest.raises(PatchError) as refusal:
         propose_retire(machine.table, [word], reason="x")
     return str(refusal.value)
+
+
+@pytest.mark.parametrize("workers", ["threads", pytest.param("processes", marks=pytest.mark.slow)])
+def test_proofs_come_from_the_slow_path(
+    table: ExpertTable, log: Ledger, workers: Literal["threads", "processes"]
+) -> None:
+    word = table.find("sum")
+    patch = propose_replace(table, word, SHORT, reason="smaller")
+    wrong = propose_replace(table, word, WRONG, reason="wrong")
+    with SlowPath({"prove": prove}, workers=workers) as beside:
+        for each in (patch, wrong):
+            beside.offer("prove", obligations(table, each))
+        table.visits[:] += 1  # the machine goes on meanwhile
+        beside.wait()
+        good, bad = (outcome.result for outcome in beside.collect())
+    assert isinstance(bad, Refuted)
+    apply(table, patch, certify(table, patch, evidence_for(patch, good)), log)
+    assert table.expert(word).circuit == SHORT
 
 
 # Sabotage.
