@@ -182,6 +182,26 @@ def test_long_proofs_with_deletions_and_their_cores() -> None:
         assert isinstance(again, Accepted)
 
 
+@pytest.mark.parametrize("budget", [10_000, 0])
+def test_refused_assumptions_are_proved(budget: int) -> None:
+    """By our solver, and (without a budget) by the one it hands over to."""
+    rng = Random(13)
+    count = 0
+    while count < 40:
+        n, clauses = random_formula(rng)
+        assumed = [v * rng.choice((1, -1)) for v in rng.sample(range(1, n + 1), 3)]
+        cnf = cnf_from_clauses(clauses, n)
+        verdict = check(cnf, assumed, budget=budget)
+        if not isinstance(verdict, Unsatisfiable) or not verdict.failed:
+            continue
+        count += 1
+        for mode in Mode:
+            outcome = check_proof(cnf, verdict.proof, assumptions=verdict.failed, mode=mode)
+            assert isinstance(outcome, Accepted)
+        if has_model(clauses):
+            assert isinstance(check_proof(cnf, verdict.proof), Rejected)
+
+
 def false_proofs(rng: Random, formulas: int, each: int) -> list[tuple[int, Clauses, Steps]]:
     """Formulas, some with clauses missing, and corrupted proofs of them."""
     found: list[tuple[int, Clauses, Steps]] = []
