@@ -11,6 +11,7 @@ from bem_kernel.cli import (
     image_cli,
     learn_cli,
     log_cli,
+    optimise_cli,
     patch_cli,
     program_cli,
     prove_cli,
@@ -24,6 +25,7 @@ app.add_typer(bench_cli.app, name="bench")
 app.add_typer(patch_cli.app, name="patch")
 program_cli.add_commands(app)
 prove_cli.add_commands(app)
+optimise_cli.add_commands(app)
 learn_cli.add_commands(app)
 
 

@@ -1,0 +1,125 @@
+"""`bem optimise`: a smaller circuit within a time budget, proved equal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bb_core.cli import JsonOption
+from bb_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from bem_kernel.circuits.circuit import Circuit
+
+_MAX_SECONDS = 86_400
+
+
+def optimise_command(
+    expressions: Annotated[
+        list[str] | None, typer.Argument(help="Boolean expressions, one per output.")
+    ] = None,
+    names: Annotated[
+        str | None, typer.Option("--names", help="Inputs in order, with commas.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", help="A circuit record, an AIGER file, or a program."),
+    ] = None,
+    expert: Annotated[
+        str | None, typer.Option("--expert", help="The expert of the program in --file.")
+    ] = None,
+    care: Annotated[
+        str | None,
+        typer.Option("--care", help="An expression: where it is false, anything may result."),
+    ] = None,
+    seconds: Annotated[
+        int, typer.Option("--seconds", min=0, max=_MAX_SECONDS, help="Time for the search.")
+    ] = 10,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the random walk.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the circuit record here.")
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Search for a smaller circuit, and prove it equal.
+
+    Sizes are numbers of two-input gates; negations do not count.
+
+    Example: bem optimise "a & b | a & c | b & c" --seconds 2 --output majority.json
+    """
+    from bb_core.files import write_atomic
+    from bb_core.progress import Progress
+    from bem_kernel.circuits.record import circuit_record
+    from bem_kernel.synthesis.optimise import optimise
+
+    circuit, inputs = _subject(expressions or [], names, file, expert)
+    care_set = None if care is None else _care(care, inputs)
+    budget_ms = 1000 * seconds
+    with Progress(budget_ms, "optimise") as progress:
+        result = optimise(
+            circuit,
+            budget_ms,
+            seed=seed,
+            care=care_set,
+            report=lambda spent, size: progress.update(min(spent, budget_ms), note=f"{size} gates"),
+        )
+    if output is not None:
+        write_atomic(output, json.dumps(circuit_record(result.circuit)) + "\n")
+    record = {
+        "inputs": circuit.n_inputs,
+        "outputs": circuit.n_outputs,
+        "before": result.before,
+        "after": result.after,
+        "gates": len(result.circuit.gates),
+        "spent_ms": result.spent_ms,
+        "solver": result.equality.solver,
+        "proof_steps": len(result.equality.proof),
+    }
+    if json_output:
+        typer.echo(json.dumps(record))
+        return
+    typer.echo(f"{result.before} two-input gates before, {result.after} after")
+    typer.echo(
+        f"equal{'' if care is None else ' on the care set'}: refuted a difference in "
+        f"{record['proof_steps']} steps ({result.equality.solver}), which the checker accepts"
+    )
+
+
+def _subject(
+    expressions: list[str], names: str | None, file: Path | None, expert: str | None
+) -> tuple[Circuit, tuple[str, ...]]:
+    """The circuit, and a name for each of its inputs."""
+    if file is None or file.suffix not in (".aig", ".aag"):
+        from bem_kernel.cli.subject import load_subject
+
+        subject = load_subject(expressions, names, file, expert)
+        return subject.circuit, subject.inputs
+    from bem_kernel.synthesis.aiger import read_aiger
+
+    if expressions or expert is not None:
+        raise UsageError(
+            "an AIGER file holds one circuit", where="optimise", fix="give --file alone"
+        )
+    circuit = read_aiger(file)
+    given = [f"x{i}" for i in range(circuit.n_inputs)] if names is None else names.split(",")
+    if len(given) != circuit.n_inputs:
+        raise UsageError(
+            f"{len(given)} names for {circuit.n_inputs} inputs",
+            where="--names",
+            fix="name each input",
+        )
+    return circuit, tuple(given)
+
+
+def _care(text: str, inputs: tuple[str, ...]) -> Circuit:
+    from bem_kernel.circuits.expression import compile_expression
+
+    return compile_expression(text, inputs)
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add `bem optimise` to the command."""
+    app.command("optimise")(optimise_command)
