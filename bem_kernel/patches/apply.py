@@ -14,7 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from bem_kernel.errors import PatchError
 from bem_kernel.experts.table import ExpertTable
-from bem_kernel.patches.certificate import Certificate, check_certificate, rehearse
+from bem_kernel.patches.certificate import (
+    Certificate,
+    check_certificate,
+    check_structure,
+    rehearse,
+)
 from bem_kernel.patches.edits import check_settled, perform, revert
 from bem_kernel.patches.history import Change, apply_entry, history, undo_entry
 from bem_kernel.patches.invariant import check_hold_now
@@ -105,7 +110,14 @@ def check_undo(table: ExpertTable, change: Change) -> None:
 def _logged(
     table: ExpertTable, log: Ledger, entry: Mapping[str, Any], change: Callable[[], object]
 ) -> int:
-    """Log a change and make it, or neither."""
+    """Log a change and make it, or neither.
+
+    Args:
+        table: to be changed.
+        log: gets the entry, and one that withdraws it if the change is taken back.
+        entry: says to which structure the change leads.
+        change: makes it.
+    """
     check_settled(table)
     memory = table.memory
     before = {segment: memory.words(segment).copy() for segment in CHANGED}
@@ -113,6 +125,7 @@ def _logged(
     log.commit()
     try:
         change()
+        check_structure(table, entry["after"], "what was logged")
     except BaseException:
         for segment, words in before.items():
             memory.words(segment)[:] = words

@@ -108,34 +108,52 @@ def undo_entry(change: Change) -> dict[str, Any]:
 def history(entries: Iterable[Mapping[str, Any]], where: str = "log") -> History:
     """Read a ledger's entries.
 
+    Each change has to begin where the one before it ended. So undoing leads nowhere but to
+    structures that the machine has had, whatever somebody may have appended.
+
     Args:
         entries: all of them, in order.
         where: the ledger, for messages.
 
     Raises:
-        PatchError: an entry has another shape, or takes back what was not applied.
+        PatchError: an entry has another shape, takes back what was not applied, or does not begin
+            where the one before it ended.
     """
     applied: list[Change] = []
     changes: list[Change] = []
+    structure: str | None = None
     for index, entry in enumerate(entries):
         place = f"{where}: entry {index}"
         match entry.get("kind"):
+            case "patch.base":
+                _check_begins(structure, entry.get("structure"), place)
+                structure = entry.get("structure")
             case "patch.apply":
-                changes.append(_applied(entry, index, place))
-                applied.append(changes[-1])
+                change = _applied(entry, index, place)
+                _check_begins(structure, change.before, place)
+                changes.append(change)
+                applied.append(change)
+                structure = change.after
             case "patch.undo":
                 if not applied or entry.get("of") != applied[-1].index:
                     raise _refused("undoes what is not the last patch in force", place)
-                change = applied.pop()
-                patch = change.patch
-                changes.append(
-                    Change(index, patch.after, patch.before, patch, change.trace, undone=True)
-                )
+                patch, trace = applied[-1].patch, applied[-1].trace
+                _check_begins(structure, patch.after, place)
+                changes.append(Change(index, patch.after, patch.before, patch, trace, undone=True))
+                applied.pop()
+                structure = patch.before
             case "patch.withdraw":
                 if not changes:
                     raise _refused("withdraws a change where there is none", place)
+                structure = changes[-1].before
                 _withdraw(applied, changes)
     return History(tuple(applied), changes[-1] if changes else None)
+
+
+def _check_begins(structure: str | None, before: object, where: str) -> None:
+    """Refuse an entry that does not begin at the structure to which the last one led."""
+    if structure not in (None, before):
+        raise _refused(f"does not begin at structure {str(structure)[:16]}", where)
 
 
 def _withdraw(applied: list[Change], changes: list[Change]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cached_property
 
 from bb_core.canonical import fingerprint
 from bem_kernel.circuits.circuit import Circuit
@@ -168,7 +167,7 @@ class Patch:
             return (self.charges[0][0],)
         return self.removed if self.kind in (Kind.REPLACE, Kind.SPLIT, Kind.MERGE) else ()
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the canonical record, hex."""
         from bem_kernel.patches.record import patch_record

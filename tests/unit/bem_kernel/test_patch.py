@@ -298,6 +298,16 @@ def test_one_gate_different_from_what_was_proved(table: ExpertTable, log: Ledger
     assert structure_hash(table) == patch.before and len(log) == 0
 
 
+def test_a_patch_that_is_changed_behind_its_back(table: ExpertTable, log: Ledger) -> None:
+    patch = propose_replace(table, table.find("sum"), SHORT, reason="smaller")
+    certificate = proved(table, patch)
+    assert certificate.patch == patch.fingerprint
+    object.__setattr__(patch.added[0].expert, "circuit", WRONG)
+    with pytest.raises(PatchError, match="the certificate is for another patch"):
+        apply(table, patch, certificate, log)
+    assert structure_hash(table) == patch.before and len(log) == 0
+
+
 def test_certificates_for_something_else(table: ExpertTable, log: Ledger) -> None:
     patch = propose_replace(table, table.find("sum"), SHORT, reason="smaller")
     certificate = proved(table, patch)

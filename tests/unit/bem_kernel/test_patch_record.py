@@ -104,6 +104,11 @@ def test_logs_that_do_not_hold_together() -> None:
     entry = {"kind": "patch.apply", "patch": record, "before": A, "after": B}
     with pytest.raises(PatchError, match="log: entry 0: its hashes are not those of its patch"):
         history([entry | {"after": A}])
+    whole = entry | {"undo": {"gone": [], "order": [], "invariants": []}}
+    with pytest.raises(PatchError, match="log: entry 2: does not begin at structure bbbbbbbb"):
+        history([{"kind": "patch.base", "structure": A}, whole, whole])
+    again = [whole, {"kind": "patch.withdraw"}, whole, {"kind": "patch.undo", "of": 2}, whole]
+    assert [change.index for change in history(again).applied] == [4]
     with pytest.raises(PatchError, match="log: entry 0: the record: Input should be a valid dict"):
         history([entry | {"undo": None}])
     numbers = {"identifier": 7, "findable": True, "rank": 0, "numbers": {"wins": "many"}}
