@@ -22,7 +22,7 @@ from lark.exceptions import UnexpectedCharacters, UnexpectedInput
 
 from bem_kernel.errors import HoareError
 from bem_kernel.hoare.moment import Predicate
-from bem_kernel.hoare.state import Layout, State, unknown_state
+from bem_kernel.hoare.state import Layout, State
 from bem_kernel.hoare.words import WIDTH, Word, WordBuilder
 from bem_kernel.isa.instructions import REGISTERS
 from bem_kernel.logic.cnf import Cnf
@@ -54,7 +54,7 @@ NAME: /[A-Za-z_][A-Za-z0-9_.]*([ ]*\([ ]*[A-Za-z0-9_.]+([ ]*,[ ]*[A-Za-z0-9_.]+)
 """
 
 MAX_TEXT = 20_000
-_MAX_BITS = 192
+_MAX_BITS = 160
 _REGISTER = re.compile(r"r([0-9]{1,2})")
 
 
@@ -89,8 +89,9 @@ def predicate(formula: Formula, layout: Layout, where: str = "formula") -> Predi
     def holds(builder: WordBuilder, state: State) -> int:
         return _Compiler(builder, layout, state, where).condition(tree)
 
-    trial = WordBuilder()  # names and kinds are checked at once
-    holds(trial, unknown_state(trial, layout, frozenset(), {}, {}))
+    trial = WordBuilder()  # names and kinds are checked at once, on a state that is all zero
+    zero = trial.constant(0)
+    holds(trial, State((zero,) * REGISTERS, dict.fromkeys(layout.places().values(), zero)))
     return holds
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from bem_kernel.errors import HoareError
 from bem_kernel.hoare.annotations import parse_annotations
 from bem_kernel.hoare.check import hoare_check
+from bem_kernel.hoare.state import layout_of
+from bem_kernel.isa.core import Core
 from bem_kernel.isa.units import Answer, Request
 
 MAX_BYTES = 1 << 16
@@ -38,7 +40,8 @@ class HoareUnit:
         """Check the annotations that the descriptor holds.
 
         Raises:
-            HoareError: they cannot be read, or do not fit the program.
+            HoareError: they cannot be read, or do not fit the program, or the program runs in
+                more lanes or another memory than the verdict would be about.
             AccessFault: a word of the descriptor does not exist, or may not be read.
         """
         address = request.address
@@ -55,6 +58,19 @@ class HoareUnit:
                 f"byte {error.start} is no UTF-8", where="hoare unit", fix="store a Unicode text"
             ) from error
         program = request.core.program
+        _check_model(request.core)
         claims = parse_annotations(text, program, "descriptor")
         report = hoare_check(program, claims, budget=self.budget, hand_over=False)
         return Answer(int(report.accepted), len(report.edges))
+
+
+def _check_model(core: Core) -> None:
+    """Refuse a machine that is not the one that the verdict is about."""
+    model = layout_of(core.program).core
+    if core.lanes != 1 or core.memory.config != model.memory.config:
+        raise HoareError(
+            f"the program runs in {core.lanes} lanes, in a memory of "
+            f"{len(core.memory.arrays.words)} words",
+            where="hoare unit",
+            fix="run it in one lane, in the memory that Machine(program) makes",
+        )

@@ -130,6 +130,31 @@ def test_one_word_under_two_addresses_is_one_word() -> None:
     assert hoare_check(program, beside).accepted
 
 
+@pytest.mark.parametrize("name", ["BEM_STORE_STATE", "BEM_LOAD_STATE"])
+def test_words_past_the_end_of_a_space_are_out_of_bounds(name: str) -> None:
+    text = f".bits a b\n.data d 1 2\n {name} r0, DATA[d + r1], r0, 2\n"
+    assert prove(text, "at entry: r1 == 0").accepted
+    for index in (1, -1, 2):
+        (refutation,) = prove(text, f"at entry: r1 == {index}").refutations
+        assert refutation.example.stop is Stop.BOUNDS
+
+
+@pytest.mark.parametrize(
+    ("instruction", "stop"),
+    [
+        ("BEM_STORE_STATE r0, CODE[0], r0", Stop.RIGHTS),
+        ("BEM_LOAD_STATE r0, CODE[0], r0", None),
+        ("BEM_LOAD_STATE r0, STATE[0], r0", Stop.RIGHTS),
+        ("BEM_STORE_STATE r0, DATA[d], r1", Stop.LANES),
+        ("BEM_STORE_STATE r1, DATA[d], r0", Stop.BITS),
+        ("ST r0, STATE[0]", None),
+    ],
+)
+def test_moving_state_traps_as_the_machine_does(instruction: str, stop: Stop | None) -> None:
+    report = prove(f".bits a\n.data d 1\n {instruction}\n", "at entry: r1 == 2")
+    assert [r.example.stop for r in report.refutations] == ([] if stop is None else [stop])
+
+
 def test_code_may_be_read_and_not_written() -> None:
     program = assemble("LD r1, CODE[0]\n ADR r2, CODE[0]\n ST r1, [r2]")
     report = hoare_check(program, parse_annotations("at exit: false", program))
@@ -303,6 +328,12 @@ def test_formulas(text: str, expected: bool) -> None:
     assert value_of(text, "a", r1=5, r2=-4, r3=(1 << 63) - 1) is expected
 
 
+def test_deep_formulas() -> None:
+    assert value_of("!" * 10_000 + "a", "a")
+    assert value_of("(" * 5_000 + "a" + ")" * 5_000, "a")
+    assert value_of(" -> ".join(["b"] * 3_000), "a")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -316,7 +347,7 @@ def test_formulas(text: str, expected: bool) -> None:
         ("r1", "formula: a number where a condition should be; compare it: r1 != 0"),
         ("a + 1 == 2", "formula: a condition where a number should be; join conditions by <->"),
         ("a == b", "formula: a condition where a number should be"),
-        ("r1*r1*r1*(r1) == 0", "formula: a number of 256 bits; keep within 192"),
+        ("r1*r1*(r1) == 0", "formula: a number of 192 bits; keep within 160"),
         (" " * 20001, "formula: 20001 characters; use at most 20000"),
     ],
 )

@@ -14,14 +14,17 @@ from bem_kernel.isa.machine import Machine, RunResult
 ALLOW = "allow NO_UNIT REFUSED LATENCY BOUNDS\n"
 
 
-def run(claims: bytes, unit: HoareUnit | None = None, size: int | None = None) -> RunResult:
+def run(
+    claims: bytes, unit: HoareUnit | None = None, size: int | None = None, lanes: int = 1
+) -> RunResult:
     """A program that asks about itself, then counts r2 to 5."""
     words = np.frombuffer(claims + bytes(-len(claims) % 8), dtype="<u8").tolist()
     data = " ".join(str(word) for word in [len(claims) if size is None else size, *words])
     text = f".data claims {data}\n BEM_HOARE_CHECK r1, DATA[claims]\n SET r2, 0\n.cfg up\nup:\n"
     text += " ADD r2, r2, 1\n LT r3, r2, 5\n JNZ r3, up\n"
     program = assemble(text)
-    return Machine(program, units={Opcode.BEM_HOARE_CHECK: unit or HoareUnit()}).run(100)
+    units = {Opcode.BEM_HOARE_CHECK: unit or HoareUnit()}
+    return Machine(program, units=units, lanes=lanes).run(100)
 
 
 def test_a_program_checks_itself() -> None:
@@ -60,3 +63,10 @@ def test_its_work_is_bounded() -> None:
     assert trap.kind is Stop.LATENCY
     assert run(good, HoareUnit(bound=3)).trap is None
     assert run(good, HoareUnit(budget=0)).registers[1] == 0
+
+
+def test_more_lanes_are_refused() -> None:
+    trap = run((ALLOW + "at up: 0 <= r2 < 5").encode(), lanes=2).trap
+    assert trap is not None
+    assert trap.kind is Stop.REFUSED
+    assert "hoare unit: the program runs in 2 lanes, in a memory of" in trap.text
