@@ -1,9 +1,11 @@
 """Learning a program of the template: from given examples, or with somebody to ask.
 
-`learn_passive` takes the smallest shape that explains the examples. `learn_with` asks a reference:
-it compares each candidate with it exactly at a small width and adds the word on which they differ
-as an example, until none is left; then it proves that they agree at full width. A candidate that
-cannot be proved, though no difference is found, is set aside for the next.
+`learn_passive` takes the smallest shape that explains the examples, and of its programs the first;
+those with zeros where they can be were no more often right, and took ten times as long.
+`learn_with` asks a reference: it compares each candidate with it exactly at a small width and adds
+the word on which they differ as an example, until none is left; then it proves that they agree at
+full width. A candidate that cannot be proved, though no difference is found, is set aside for the
+next.
 
 Source: Solar-Lezama 2008 (counterexample-guided synthesis).
 """

@@ -30,6 +30,7 @@ class GrowingFormula:
 
         self._solver = Solver(SOLVER)
         self._clauses: list[list[int]] = []
+        self._cnf: Cnf | None = None
         self.n_vars = 0
 
     def __enter__(self) -> GrowingFormula:
@@ -62,11 +63,14 @@ class GrowingFormula:
                     f"clause {row}", where="sat.growing", fix=f"use variables 1 to {self.n_vars}"
                 )
         self._clauses += rows
+        self._cnf = None
         self._solver.append_formula(rows)
 
     def cnf(self) -> Cnf:
         """All clauses so far."""
-        return cnf_from_clauses(self._clauses, self.n_vars)
+        if self._cnf is None or self._cnf.n_vars != self.n_vars:
+            self._cnf = cnf_from_clauses(self._clauses, self.n_vars)
+        return self._cnf
 
     def solve(self, assumptions: Sequence[int] = ()) -> NDArray[np.bool_] | None:
         """(n_vars,) bool, a model, evaluated on all clauses; None: there is none."""
