@@ -1,0 +1,175 @@
+"""How small do circuits become, and how quickly is the least size of a function known?
+
+The optimal database is built against a limit of ten seconds. Exact synthesis proves that seven
+gates are needed for a function of four inputs, against ABC's `lutexact`, which is asked only
+whether six do, and gives no proof. Circuits of the EPFL benchmark (`--data DIR` with `epfl/` in it)
+are optimised for ten seconds (two without `--full`) against `&deepsyn` for as long; what it leaves
+is mapped to two-input look-up tables for the least area, so that an XOR counts as one gate.
+Every result of ours is proved equal.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+from benchmarks.frame import Context, Measured, UnavailableError, row
+
+EPFL = {
+    "adder": "arithmetic",
+    "ctrl": "random_control",
+    "int2float": "random_control",
+    "router": "random_control",
+    "cavlc": "random_control",
+    "priority": "random_control",
+}
+_RESOURCE = """alias b balance
+alias rw rewrite
+alias rwz rewrite -z
+alias rf refactor
+alias rfz refactor -z
+alias rs resub
+alias compress2rs "b -l; rs -K 6 -l; rw -l; rs -K 6 -N 2 -l; rf -l; rs -K 8 -l; b -l; \
+rs -K 8 -N 2 -l; rw -l; rs -K 10 -l; rwz -l; rs -K 10 -N 2 -l; b -l; rs -K 12 -l; rfz -l; \
+rs -K 12 -N 2 -l; rwz -l; b -l"
+alias &dc3 "&b; &jf -K 6; &b; &jf -K 4; &b"
+""".replace("\\\n", "")
+
+
+@row(
+    "proof.database",
+    peer_name="limit",
+    unit="s",
+    target=1.0,
+    better="less",
+)
+def database(context: Context) -> Measured:
+    """All 65,536 functions of four inputs: the search, and the evaluation of every entry."""
+    from bem_kernel.synthesis.database import CLASSES_BY_SIZE, build_database
+
+    build_database()
+    ours = []
+    for _ in range(5 if context.full else 3):
+        start_s = time.perf_counter()
+        built = build_database()
+        ours.append(time.perf_counter() - start_s)
+        by_size = [int((built.sizes == size).sum()) for size in range(8)]
+        assert tuple(by_size) == CLASSES_BY_SIZE
+    return Measured(ours, [10.0] * len(ours))
+
+
+@row(
+    "proof.exact_synthesis",
+    peer_name="ABC lutexact, six gates refuted",
+    unit="s",
+    target=2.0,
+    better="less",
+)
+def exact_synthesis(context: Context) -> Measured:
+    """A function of seven gates: the circuit, and proofs that three to six do not do."""
+    from bem_kernel.synthesis.database import optimal_database
+    from bem_kernel.synthesis.exact import exact_circuit, verify
+
+    abc = _abc()
+    built = optimal_database()
+    table = int(built.classes.names[built.sizes == 7][0])
+    exact_circuit([0xE8], 3)
+    ours, peer = [], []
+    for _ in range(3 if context.full else 1):
+        start_s = time.perf_counter()
+        result = exact_circuit([table], 4)
+        ours.append(time.perf_counter() - start_s)
+        assert result is not None
+        assert result.size == 7
+        assert verify(result)
+        start_s = time.perf_counter()
+        said = _run(abc, f"lutexact -I 4 -N 6 -K 2 -i {table:04x}")
+        peer.append(time.perf_counter() - start_s)
+        assert "no solution" in said
+    return Measured(ours, peer)
+
+
+def _abc() -> str:
+    for name in ("berkeley-abc", "abc"):
+        found = shutil.which(name)
+        if found is not None:
+            return found
+    raise UnavailableError("needs ABC (berkeley-abc) on the PATH")
+
+
+def _run(abc: str, script: str) -> str:
+    done = subprocess.run([abc, "-c", script], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def _deepsyn(circuit: Path, seconds: int) -> int:
+    """Two-input gates of any kind that ABC leaves after so many seconds."""
+    abc = _abc()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "abc.rc").write_text(_RESOURCE)
+        steps = f"&r {circuit}; &deepsyn -T {seconds} -t; &put; if -K 2 -a; print_stats"
+        said = _run(abc, f"source {folder}/abc.rc; {steps}")
+    found = re.search(r"\bnd *= *(\d+)", said)
+    assert found is not None, said
+    return int(found[1])
+
+
+@cache
+def _sizes(name: str, data: Path, seconds: int, seed: int) -> tuple[int, int]:
+    """Gates that we and ABC leave of one circuit after equal time."""
+    from bem_kernel.synthesis.aiger import read_aiger
+    from bem_kernel.synthesis.optimise import optimise
+
+    path = data / "epfl" / EPFL[name] / f"{name}.aig"
+    if not path.is_file():
+        raise UnavailableError(f"needs {path}")
+    peer = _deepsyn(path, seconds)
+    _warm()
+    return optimise(read_aiger(path), 1000 * seconds, seed=seed).after, peer
+
+
+@cache
+def _warm() -> None:
+    """Compile the kernels, or load them, before time counts."""
+    from random import Random
+
+    from bem_kernel.circuits.random_circuit import random_live_circuit
+    from bem_kernel.synthesis.optimise import optimise
+
+    for n_inputs in (8, 20):
+        optimise(random_live_circuit(Random(0), n_inputs, 60, 4), 500)
+
+
+def _of(context: Context, name: str) -> tuple[int, int]:
+    if context.data is None:
+        raise UnavailableError("needs --data DIR with epfl/ in it")
+    return _sizes(name, context.data, 10 if context.full else 2, context.seed)
+
+
+def _declare(name: str) -> None:
+    @row(
+        f"proof.epfl_{name}",
+        peer_name="ABC &deepsyn, equal time",
+        unit="gates",
+        target=0.98,
+        better="less",
+    )
+    def measure(context: Context) -> Measured:
+        ours, peer = _of(context, name)
+        return Measured([ours], [peer])
+
+
+for _name in EPFL:
+    _declare(_name)
+
+
+@row("proof.epfl_better", peer_name="limit: better on two", unit="circuits", target=1.0)
+def better(context: Context) -> Measured:
+    """On how many of the circuits fewer gates are left than by ABC."""
+    sizes = [_of(context, name) for name in EPFL]
+    return Measured([sum(ours < peer for ours, peer in sizes)], [2])
