@@ -80,10 +80,12 @@ def patch_propose(
     elif kind == "invariant":
         patch = _invariant_patch(table, holds, reason)
     elif kind == "split":
-        patch = _split(table, (expert or [])[0], bit, keep_octaves, _scope(care), reason)
+        patch = _split(
+            table, (expert or [])[0], bit, keep_octaves, scope=_scope(care), reason=reason
+        )
     else:
         words = [_find(table, name) for name in expert or []]
-        patch = _rearrangement(kind, table, words, circuit, _scope(care), reason)
+        patch = _rearrangement(kind, table, words, circuit, scope=_scope(care), reason=reason)
     write_atomic(out, canonical_json(patch_record(patch)) + b"\n")
     typer.echo(f"{_described(patch)}: {patch.before[:16]} -> {patch.after[:16]}")
 
@@ -206,7 +208,7 @@ def _invariant_patch(table: ExpertTable, holds: str | None, reason: str) -> Patc
 
 
 def _split(
-    table: ExpertTable, name: str, bit: int | None, octaves: int, scope: Scope, reason: str
+    table: ExpertTable, name: str, bit: int | None, octaves: int, *, scope: Scope, reason: str
 ) -> Patch:
     from bem_kernel.patches.propose import OCTAVE_Q16, propose_split
 
@@ -228,6 +230,7 @@ def _rearrangement(
     table: ExpertTable,
     words: list[int],
     circuit: Path | None,
+    *,
     scope: Scope,
     reason: str,
 ) -> Patch:

@@ -8,7 +8,8 @@ experts N, and "o applies" for o's condition, in every lane of the scope:
     n applies and no o does  n changes nothing
 
 Each line, for each pair or expert, is a formula that asserts the opposite. Experts that scatter
-have to scatter to the same places in the same order, or there is no formula to say that they agree.
+have to scatter to the same places in the same order, or there is no formula to say that they agree;
+and they have to compute the same addresses, since an address out of range stops the machine.
 That the policy chooses, in a lane, a new expert that applies there is not claimed.
 
 Where the machine keeps invariants, every new expert owes that it keeps each: from a lane in which
@@ -30,7 +31,7 @@ from collections.abc import Sequence
 from bem_kernel.circuits.circuit import Op
 from bem_kernel.errors import PatchError
 from bem_kernel.experts.expert import Expert
-from bem_kernel.experts.place import state_bit
+from bem_kernel.experts.place import Place, state_bit
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.patches.formula import Formula, Obligation
 from bem_kernel.patches.invariant import read_invariants
@@ -104,11 +105,23 @@ def _agree(before: Expert, after: Expert, scope: Scope) -> Obligation:
             where="patch",
             fix="give the new expert the scatters of the old one, in the same order",
         )
+    if _computed(before) != _computed(after):
+        raise PatchError(
+            f"{before.name} and {after.name} compute different addresses",
+            where="patch",
+            fix="let the new expert gather from and scatter to the places of the old one",
+        )
     for (_, on, value), (_, other_on, other) in zip(left.scatters, right.scatters, strict=True):
         differences.append(formula.gate(Op.XOR, on, other_on))
         differences.append(formula.gate(Op.AND, on, formula.gate(Op.XOR, value, other)))
     claim = f"{before.name!r} and {after.name!r} write the same where both apply"
     return formula.asserting(claim, [[left.applies], [right.applies], differences])
+
+
+def _computed(expert: Expert) -> set[Place]:
+    """The places whose address is found when an expert runs."""
+    places = (*expert.gathers, *(scatter.place for scatter in expert.scatters))
+    return {place for place in places if place.terms}
 
 
 def _idle(expert: Expert, others: Sequence[Expert], scope: Scope, who: str) -> Obligation:
