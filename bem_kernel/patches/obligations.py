@@ -39,22 +39,41 @@ from bem_kernel.patches.patch import Invariant, Kind, Patch, Predicate, Scope
 
 
 def obligations(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
-    """The formulas of a patch of this table.
+    """The formulas of a patch of this table: all that has to be proved.
 
     Args:
         table: with the structure that the patch changes.
         patch: all of it.
 
     Raises:
-        PatchError: experts scatter to different places.
+        PatchError: experts scatter to different places, or the machine's invariants are damaged.
         IdentifierError: the patch names an expert that is not in the table.
+    """
+    return (*equivalence(table, patch), *safety(table, patch))
+
+
+def equivalence(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
+    """That old and new experts do the same on the patch's scope; none where none is replaced.
+
+    Raises:
+        PatchError, IdentifierError: as `obligations`.
     """
     old = [table.expert(word) for word in patch.replaced]
     new = [entry.expert for entry in patch.added] if old else []
     found = [_agree(before, after, patch.scope) for before in old for after in new]
     found += [_idle(before, new, patch.scope, "the new experts") for before in old]
     found += [_idle(after, old, patch.scope, "the old experts") for after in new]
+    return tuple(found)
+
+
+def safety(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
+    """That the machine's invariants are kept.
+
+    Raises:
+        PatchError, IdentifierError: as `obligations`.
+    """
     kept = read_invariants(table.memory)
+    found: list[Obligation] = []
     if patch.kind is Kind.INVARIANT:
         found += [_follows(each, patch.invariants) for each in kept]
         kept, comers = patch.invariants, [table.expert(word) for word in table]

@@ -19,7 +19,9 @@ from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
 from bem_kernel.patches.apply import apply, undo
 from bem_kernel.patches.invariant import read_invariants
-from bem_kernel.patches.patch import Invariant, Patch, Predicate, Scope
+from bem_kernel.patches.obligations import obligations
+from bem_kernel.patches.patch import EVERYWHERE, Invariant, Patch, Predicate, Scope
+from bem_kernel.patches.predicates import is_equivalent, is_proof, is_safe
 from bem_kernel.patches.propose import (
     propose_add,
     propose_invariants,
@@ -27,7 +29,7 @@ from bem_kernel.patches.propose import (
     propose_split,
 )
 from bem_kernel.patches.structure import structure_hash
-from bem_kernel.patches.verify import Proved, Refuted, verify
+from bem_kernel.patches.verify import Proved, Refuted, prove, verify
 
 BITS = {"confirmed": 0, "paid": 1, "refunded": 2, "bad": 3}
 
@@ -165,3 +167,20 @@ def test_what_makes_no_invariant(table: ExpertTable) -> None:
     long = Invariant("x" * (1 << 15), NOT_BAD.holds)
     with pytest.raises(PatchError, match=r"patch: \d+ bytes of invariants; use up to 32768"):
         propose_invariants(table, [long], reason="x")
+
+
+def test_the_verifiers_yes_and_no(table: ExpertTable, log: Ledger) -> None:
+    word = table.find("pay")
+    patch = propose_replace(table, word, Circuit(0, (Gate(Op.CONST0),), (0,)), reason="x")
+    paid_never = Scope((1,), compile_expressions(["a & !a"], ["a"]))
+    assert is_safe(table, patch)  # nothing is asked yet
+    carried_out(table, propose_invariants(table, [NOT_BAD, PAID_FIRST], reason="safety"), log)
+    assert not is_safe(table, patch)
+    assert not is_equivalent(table, patch, EVERYWHERE)
+    assert is_equivalent(table, patch, paid_never)
+    split = propose_split(table, word, 0, reason="cases")
+    assert is_safe(table, split) and is_equivalent(table, split, EVERYWHERE)
+    (owed, *_) = obligations(table, split)
+    (proof, *_) = prove(obligations(table, split))
+    assert is_proof(owed.cnf, proof)
+    assert not is_proof(obligations(table, patch)[0].cnf, proof)
