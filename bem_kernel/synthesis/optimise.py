@@ -29,9 +29,9 @@ WHOLE_INPUTS = 12
 WHOLE_WORK = 1 << 16  # words simulated for one look at a whole network
 MAX_BUDGET_MS = 86_400_000
 _MOVES = 400
-_WINDOW_LEAVES = (6, 8, 10)
-_WINDOW_GATES = (20, 40, 60)
-_WINDOW_MOVES = (60, 200, 300)
+_WINDOW_LEAVES = (8, 10)
+_WINDOW_GATES = (40, 60)
+_MOVES_PER_GATE = 4  # for circuits like trees, whose windows are small, more is waste
 
 Report = Callable[[int, int], None]
 """Called with milliseconds spent and the size so far."""
@@ -146,6 +146,6 @@ def _step(network: Network, key: int, care: NDArray[np.uint64] | None) -> Networ
     )
     if window is None:
         return network
-    part = walked(window.network, key, _WINDOW_MOVES[kind])
+    part = walked(window.network, key, _MOVES_PER_GATE * window.network.size)
     whole = put_back(network, window, part)
     return whole if whole.size <= network.size else network
