@@ -19,7 +19,7 @@ from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import ARITY, Circuit, Op
 
 _TABLES = {Op.AND: 8, Op.OR: 14, Op.XOR: 6, Op.ANDN: 2}
-A_NOT_B, B_NOT_A, XOR, AND, OR = 2, 4, 6, 8, 14
+XOR, AND, OR = 6, 8, 14
 
 
 def table_of_op(op: int) -> int:
