@@ -35,6 +35,9 @@ def prove(
     A line for each way from one annotated node to the next; below one that does not hold, the
     state and the trace that violate it. Exits with 1 unless everything was proved.
 
+    Lines of annotations: `at NODE: 0 <= r1 < 8 & !bad` with a name of .cfg, `line 12`, `entry` or
+    `exit`; `always !bad`; `allow RAISED` for traps that are good ends; `width r1 4` or `s8`.
+
     Example: bem prove queue.bem queue.hoare
     """
     from bb_core.files import read_text

@@ -13,6 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from bem_kernel.errors import HoareError
 from bem_kernel.hoare.annotations import ENTRY, Annotations
 from bem_kernel.hoare.obligations import MAX_NODES, Annotated, Node, NodeAt, Obligation
@@ -22,10 +25,12 @@ from bem_kernel.isa.core import signed
 from bem_kernel.isa.program import Program
 from bem_kernel.isa.trace import Step
 from bem_kernel.proofs.check import Accepted, check_proof
-from bem_kernel.sat.check import Satisfiable, Unknown
+from bem_kernel.sat.check import MAX_SMALL_VARS, Satisfiable, Solver, Unknown
 from bem_kernel.sat.check import check as sat_check
 
 DEFAULT_BUDGET = 20_000
+SIMPLEST_BUDGET = 200
+"""Most conflicts for each bit of a counterexample that might be 0."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,7 @@ class _Solver:
         cnf = formula.cnf
         verdict = sat_check(cnf, budget=self.budget, hand_over=self.hand_over)
         if isinstance(verdict, Satisfiable):
-            values = verdict.model[: len(formula.inputs)].tolist()
+            values = _simplest(formula, verdict.model)[: len(formula.inputs)].tolist()
             return dict(zip(formula.inputs, values, strict=True))
         if isinstance(verdict, Unknown):
             return None
@@ -174,6 +179,25 @@ class _Solver:
         """Whether a slot is never 1; None if the solver gave up."""
         model = self.model(formula)
         return None if model is None else model is False
+
+
+def _simplest(formula: Formula, model: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """A model with as few and as low ones among the inputs as can be, for people to read.
+
+    Inputs are set to 0 greedily, the high bits of a word first; each attempt has a small budget.
+    """
+    cnf = formula.cnf
+    if cnf.n_vars > MAX_SMALL_VARS:
+        return model
+    solver, fixed = Solver(cnf.n_vars), list[int]()
+    solver.add(cnf)
+    for variable in range(len(formula.inputs), 0, -1):
+        if model[variable - 1]:
+            verdict = solver.solve([*fixed, -variable], budget=SIMPLEST_BUDGET)
+            if isinstance(verdict, Satisfiable):
+                model = verdict.model
+        fixed.append(variable if model[variable - 1] else -variable)
+    return model
 
 
 def _decide_node(

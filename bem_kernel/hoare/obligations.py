@@ -12,13 +12,13 @@ Source: BEM core spec 9.2; Hoare 1969, Floyd 1967.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bem_kernel.errors import HoareError
 from bem_kernel.hoare.annotations import ENTRY, EXIT, Annotations
 from bem_kernel.hoare.effects import effect
 from bem_kernel.hoare.formula import Formula, conjunction, predicate
-from bem_kernel.hoare.moment import Choice, Moment, Predicate
+from bem_kernel.hoare.moment import Branch, Choice, Effect, Moment, Predicate
 from bem_kernel.hoare.state import (
     State,
     first_state,
@@ -99,7 +99,18 @@ class Node:
 
 @dataclass
 class _Walk:
-    """A path that is being followed."""
+    """A path that is being followed.
+
+    Attributes:
+        pc: the next instruction.
+        calls: return addresses, the innermost last.
+        state: now.
+        condition: the slot that says when the path is taken.
+        path: the instructions so far.
+        choices: answers from outside, by index in the path.
+        seen: blocks that it has been in.
+        kept: the slot of `always` that was assumed or asked for last, -1 for none.
+    """
 
     pc: int
     calls: tuple[int, ...]
@@ -108,6 +119,7 @@ class _Walk:
     path: tuple[int, ...] = ()
     choices: dict[int, Choice] = field(default_factory=dict)
     seen: frozenset[tuple[int, tuple[int, ...]]] = frozenset()
+    kept: int = -1
 
 
 class Annotated:
@@ -189,7 +201,9 @@ class Annotated:
         node = Node(at, builder, state, self.claim(at.name)(builder, state))
         walk = _Walk(at.pc, at.calls, state, builder.one)
         walks = [walk]
-        if at.name == ENTRY:
+        if at.name != ENTRY:
+            walk.kept = self.always(builder, state)
+        else:
             self._require_always(node, walk)
             walks = [] if self._arrives(node, walk) else [walk]
         done = 0
@@ -207,32 +221,30 @@ class Annotated:
             self._refuse_loops(node, walk)
             moment = Moment(node.builder, self.layout, walk.pc, walk.calls, walk.state)
             after = effect(moment)
-            path = (*walk.path, walk.pc)
-            for stop, guard in after.traps.items():
-                if stop not in self.annotations.allowed:
-                    goal = node.builder.not_(guard)
-                    node.obligations.append(
-                        Obligation(
-                            path, walk.choices, walk.pc, walk.condition, goal, None, None, stop
-                        )
-                    )
-            walks = []
-            for branch in after.branches:
-                condition = node.builder.and_(walk.condition, branch.guard)
-                choices = walk.choices
-                if branch.choice is not None:
-                    choices = {**choices, len(walk.path): branch.choice}
-                seen = walk.seen
-                following = _Walk(
-                    branch.pc, branch.calls, branch.state, condition, path, choices, seen
-                )
-                if branch.state is not walk.state:
-                    self._require_always(node, following)
-                if condition != node.builder.zero and not self._arrives(node, following):
-                    walks.append(following)
+            self._require_no_traps(node, walk, after)
+            walks = [
+                following
+                for following in (_after(node, walk, branch) for branch in after.branches)
+                if following.condition != node.builder.zero and self._goes_on(node, walk, following)
+            ]
             if len(walks) != 1:
                 return walks
             (walk,) = walks
+
+    def _goes_on(self, node: Node, walk: _Walk, following: _Walk) -> bool:
+        """Enter what must hold after an instruction; whether the path is not at its end."""
+        if following.state is not walk.state:
+            self._require_always(node, following)
+        return not self._arrives(node, following)
+
+    def _require_no_traps(self, node: Node, walk: _Walk, after: Effect) -> None:
+        path, choices = (*walk.path, walk.pc), walk.choices
+        for stop, guard in after.traps.items():
+            if stop not in self.annotations.allowed:
+                goal = node.builder.not_(guard)
+                node.obligations.append(
+                    Obligation(path, choices, walk.pc, walk.condition, goal, None, None, stop)
+                )
 
     def _refuse_loops(self, node: Node, walk: _Walk) -> None:
         if walk.pc not in self.starts:
@@ -253,6 +265,9 @@ class Annotated:
         if not self.annotations.always:
             return
         goal = self.always(node.builder, walk.state)
+        if goal == walk.kept:  # nothing that it depends on has changed
+            return
+        walk.kept = goal
         node.obligations.append(
             Obligation(walk.path, walk.choices, walk.pc, walk.condition, goal, self.always)
         )
@@ -269,3 +284,19 @@ class Annotated:
             Obligation(walk.path, walk.choices, end, walk.condition, goal, claim, target)
         )
         return True
+
+
+def _after(node: Node, walk: _Walk, branch: Branch) -> _Walk:
+    """The walk, one instruction further."""
+    choices = walk.choices
+    if branch.choice is not None:
+        choices = {**choices, len(walk.path): branch.choice}
+    return replace(
+        walk,
+        pc=branch.pc,
+        calls=branch.calls,
+        state=branch.state,
+        condition=node.builder.and_(walk.condition, branch.guard),
+        path=(*walk.path, walk.pc),
+        choices=choices,
+    )

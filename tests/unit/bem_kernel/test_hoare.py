@@ -212,6 +212,14 @@ def test_a_host_changes_only_its_own() -> None:
     assert prove(text + " LD r2, HOST[ask]", "at exit: r2 == r1").accepted
 
 
+def test_a_store_to_an_unknown_word_may_ring_or_not() -> None:
+    text = ".bits yes\n.port ask writes yes\n ST r1, HOST[r2]\n LD r3, HOST[r2]\n"
+    within = "at entry: 0 <= r2 < 16 & !yes\nat exit: "
+    assert prove(text, within + "r3 == r1").accepted
+    assert [r.example.registers[2] for r in prove(text, within + "!yes").refutations] == [0]
+    assert [r.example.registers[2] for r in prove(text, within + "r2 == 0").refutations] == [1]
+
+
 @pytest.mark.parametrize("name", ["NO_UNIT", "REFUSED", "LATENCY", "BOUNDS"])
 def test_a_co_processor_may_trap_as_its_form_says(name: str) -> None:
     text = ".data d 0\n BEM_SAT_CHECK r1, DATA[d]\n"
@@ -246,6 +254,12 @@ def test_annotations_in_cnf() -> None:
     message = "at exit: a formula of 3 variables, the program has 2 state bits; use variable v"
     with pytest.raises(HoareError, match=refused(message)):
         hoare_check(program, wide)
+
+
+def test_counterexamples_are_small() -> None:
+    report = prove(".data d 0\n ADD r3, r1, r2\n ST r4, DATA[d]", "at exit: r3 + r1 < 1000")
+    example = report.refutations[0].example
+    assert example.registers[1:5] == (500, 0, 0, 0)
 
 
 def test_unreached_nodes_are_named() -> None:
