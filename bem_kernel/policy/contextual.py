@@ -1,6 +1,7 @@
 """A contextual bandit in integers: logistic scores, randomised optimism, restarts on change.
 
-Each arm has a logistic model (see `logistic`). An arm's claim in a context is its mean log-odds
+Each arm has a model of its log-odds to pay (see `logistic`) or, where in each context one arm pays
+well and the others do not, to be that arm (see `champion`). An arm's claim is its mean log-odds
 plus z deviations of its own uncertainty, and the arm with the highest claim is chosen. z is drawn
 once per round for all arms: a quarter of |H - 32| with H the number of ones among 64 random bits,
 which is close to half of a normal distribution. The optimism is random because a fixed one that is
@@ -29,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.errors import ShapeError
-from bem_kernel.policy import change, code_length
+from bem_kernel.policy import champion, change, code_length
 from bem_kernel.policy import contextual_rounds as rounds
 from bem_kernel.policy.counter import ticket
 from bem_kernel.policy.exp2 import ONE_Q16
@@ -51,10 +52,13 @@ class BanditConfig:
             0 to 12 and at most `n_features`; 0 for no more than a linear model.
         prior_q16: prior variance of a weight (nats of log-odds per unit of a feature), 4096 to
             262144; after a change, learned from the weights before it.
-        cell_prior_q16: prior variance of a cell's correction to begin with, 64 to 65536.
+        cell_prior_q16: prior variance of a cell's correction, 64 to 65536; unless `champion`, only
+            to begin with.
         optimism_q16: deviations of an arm's claim per unit of z, 0 (greedy) to 2**20.
         octaves: true forecasts raise a false alarm of change after 2**octaves rounds or more in
             the mean; 1 to 64, or 0 where the world is known not to change.
+        champion: whether one arm pays well in each context and the others do not (see `champion`);
+            else every arm pays by its own score (see `logistic`).
         key: of the random numbers, 0 to 2**63 - 1.
     """
 
@@ -65,6 +69,7 @@ class BanditConfig:
     cell_prior_q16: int = ONE_Q16 // 32
     optimism_q16: int = ONE_Q16
     octaves: int = 18
+    champion: bool = False
     key: int = 0
 
     def __post_init__(self) -> None:
@@ -115,10 +120,12 @@ class ContextualBandit:
         self.settings[rounds.OPTIMISM_Q16] = config.optimism_q16
         self.settings[rounds.OCTAVES] = config.octaves
         self.settings[rounds.KEY] = config.key
+        self.settings[rounds.CHAMPION] = int(config.champion)
         self.settings[rounds.REVISE_EVERY] = max(64, arms * cells // 8)  # 8 cells' work a round
         self.registers = np.zeros(rounds.N_REGISTERS, dtype=np.int64)
         self.registers[rounds.PRIOR_Q32] = config.prior_q16 << 16
         self.registers[rounds.CELL_PRIOR_Q32] = config.cell_prior_q16 << 16
+        self.payments = np.array(champion.START_Q16, dtype=np.int64)
         self.history = np.zeros((rounds.RECALL, features + 2), dtype=np.int64)
         self.savings = np.zeros(code_length.N_SAVINGS, dtype=np.int64)
         self.buckets = np.zeros((change.LEVELS, change.SLOTS, 2), dtype=np.int64)
@@ -127,13 +134,14 @@ class ContextualBandit:
         self._x_q15[-1] = ONE_Q15
         self._reach_q40 = np.zeros(features, dtype=np.int64)
         self._claims_q32 = np.zeros((arms, 2), dtype=np.int64)
+        self._scores = np.zeros((arms, 3), dtype=np.int64)
         rounds.restart(self.models, self.cells, self.registers)
 
     @property
     def state(self) -> tuple[NDArray[np.int64], ...]:
         """All arrays that the bandit is, in the order of the kernels' arguments."""
-        beliefs = (self.models, self.cells, self.settings, self.registers, self.history)
-        return (*beliefs, self.savings, self.buckets, self.tally)
+        beliefs = (self.models, self.cells, self.settings, self.registers, self.payments)
+        return (*beliefs, self.history, self.savings, self.buckets, self.tally)
 
     @property
     def changes(self) -> int:
@@ -192,6 +200,7 @@ class ContextualBandit:
             arm,
             reward_q16,
             self._reach_q40,
+            self._scores,
         )
         return bool(found)
 
@@ -235,6 +244,7 @@ class ContextualBandit:
             self._x_q15,
             self._reach_q40,
             self._claims_q32,
+            self._scores,
             chosen,
         )
         return chosen[:, 0].copy(), chosen[:, 1] == 1

@@ -7,6 +7,7 @@ they need, because a signature names them all:
     cells     (arms, cells, 2) int64                 see `logistic.correct_cell`
     settings  (N_SETTINGS,) int64                    never written by a kernel
     registers (N_REGISTERS,) int64                   counts, and the present priors
+    payments  (2, 2) int64                           see `champion.credit`
     history   (RECALL, features + 2) int64           recent contexts, arms and rewards, a ring
     savings   (N_SAVINGS,) int64                     see `code_length`
     buckets, tally                                   see `change`
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.compiled import kernel
-from bem_kernel.policy import change, code_length
+from bem_kernel.policy import champion, change, code_length
 from bem_kernel.policy.counter import ticket
 from bem_kernel.policy.exp2 import ONE_Q30
 from bem_kernel.policy.logistic import (
@@ -41,8 +42,8 @@ from bem_kernel.policy.square_root import isqrt
 RECALL = 256
 """Rounds that are kept to learn from after a restart."""
 
-CELL_BITS, OPTIMISM_Q16, OCTAVES, KEY, REVISE_EVERY = range(5)
-N_SETTINGS = 5
+CELL_BITS, OPTIMISM_Q16, OCTAVES, KEY, REVISE_EVERY, CHAMPION = range(6)
+N_SETTINGS = 6
 
 ROUNDS, LEARNED, CHANGES, PRIOR_Q32, CELL_PRIOR_Q32 = range(5)
 N_REGISTERS = 5
@@ -50,8 +51,8 @@ N_REGISTERS = 5
 LEVELS = 33
 """Degrees of optimism: 0 to 32 quarters of a deviation."""
 
-WINDOW_OCTAVES = np.int64(10)
-"""Of the window that watches losses: at most 2**-10 per check by its bound, far less in fact."""
+WINDOW_OCTAVES = np.int64(14)
+"""Of the window that watches losses: a false alarm per check at most 2**-14 by its bound."""
 
 _ONE = np.int64(1)
 _PAIRS = np.uint64(0x5555555555555555)
@@ -147,35 +148,54 @@ def arm_odds(claims_q32: NDArray[np.int64], odds_q30: NDArray[np.int64]) -> None
 
 
 @kernel(
-    "int64(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[::1], int64, int64,"
-    " int64[::1])"
+    "int64(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1],"
+    " int64, int64, int64[::1], int64[:, ::1])"
 )
 def learn(
     models: NDArray[np.int64],
     cells: NDArray[np.int64],
     settings: NDArray[np.int64],
     registers: NDArray[np.int64],
+    payments: NDArray[np.int64],
     x_q15: NDArray[np.int64],
     arm: np.int64,
     reward_q16: np.int64,
     reach_q40: NDArray[np.int64],
+    scores: NDArray[np.int64],
 ) -> np.int64:
-    """Move the beliefs about the arm that was chosen.
+    """Move the beliefs about the arm that was chosen; where one is the champion, about all arms.
 
     Args:
         models: state, changed.
         cells: state, changed.
         settings: state.
         registers: state.
+        payments: state, changed.
         x_q15: (features,) int64, the constant last.
         arm: 0 to arms - 1.
         reward_q16: 0 to 65536.
         reach_q40: (features,) int64, scratch.
+        scores: (arms, 3) int64, scratch.
 
     Returns:
         What was forecast: the probability of a reward of 1, Q30.
     """
     cell = cell_of(x_q15, settings[CELL_BITS])
+    if settings[CHAMPION] > 0:
+        return np.int64(
+            champion.learn(
+                models,
+                cells,
+                payments,
+                x_q15,
+                cell if settings[CELL_BITS] > 0 else -_ONE,
+                registers[CELL_PRIOR_Q32],
+                arm,
+                reward_q16,
+                reach_q40,
+                scores,
+            )
+        )
     log_odds, variance = predict(models[arm], x_q15, reach_q40)
     loose = np.int64(0)
     if settings[CELL_BITS] > 0:
@@ -235,14 +255,16 @@ def watch(
 
 
 @kernel(
-    "int64(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1],"
-    " int64[:, :, ::1], int64[::1], int64[::1], int64, int64, int64[::1])",
+    "int64(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1],"
+    " int64[:, ::1], int64[::1], int64[:, :, ::1], int64[::1], int64[::1], int64, int64,"
+    " int64[::1], int64[:, ::1])",
 )
 def observe(
     models: NDArray[np.int64],
     cells: NDArray[np.int64],
     settings: NDArray[np.int64],
     registers: NDArray[np.int64],
+    payments: NDArray[np.int64],
     history: NDArray[np.int64],
     savings: NDArray[np.int64],
     buckets: NDArray[np.int64],
@@ -251,6 +273,7 @@ def observe(
     arm: np.int64,
     reward_q16: np.int64,
     reach_q40: NDArray[np.int64],
+    scores: NDArray[np.int64],
 ) -> np.int64:
     """Learn from a round, and start anew where the forecasts say that the world has changed.
 
@@ -265,8 +288,19 @@ def observe(
     found, back = np.int64(0), _ONE
     while back > 0:  # this round; then, after a change, the rounds since
         past = history[(registers[LEARNED] - back) % RECALL]
-        paid, x = past[features + 1], past[:features]
-        forecast = learn(models, cells, settings, registers, x, past[features], paid, reach_q40)
+        choice, paid = past[features], past[features + 1]
+        forecast = learn(
+            models,
+            cells,
+            settings,
+            registers,
+            payments,
+            past[:features],
+            choice,
+            paid,
+            reach_q40,
+            scores,
+        )
         back -= 1
         if found == 0 and settings[OCTAVES] > 0:
             since = watch(savings, buckets, tally, settings[OCTAVES], forecast, paid)
@@ -275,21 +309,23 @@ def observe(
                 registers[PRIOR_Q32] = typical_variance_q32(models)
                 restart(models, cells, registers)
     registers[CHANGES] += found
-    if settings[CELL_BITS] > 0 and registers[LEARNED] % settings[REVISE_EVERY] == 0:
+    revises = settings[CELL_BITS] > 0 and settings[CHAMPION] == 0
+    if revises and registers[LEARNED] % settings[REVISE_EVERY] == 0:
         registers[CELL_PRIOR_Q32] = revise_cells(cells, registers[CELL_PRIOR_Q32])
     return found
 
 
 @kernel(
-    "void(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1], int64[::1],"
-    " int64[:, :, ::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[::1], int64[::1],"
-    " int64[:, ::1], int64[:, ::1])"
+    "void(int64[:, :, ::1], int64[:, :, ::1], int64[::1], int64[::1], int64[:, ::1],"
+    " int64[:, ::1], int64[::1], int64[:, :, ::1], int64[::1], int64[:, ::1], int64[:, ::1],"
+    " int64[::1], int64[::1], int64[:, ::1], int64[:, ::1], int64[:, ::1])"
 )
 def run(
     models: NDArray[np.int64],
     cells: NDArray[np.int64],
     settings: NDArray[np.int64],
     registers: NDArray[np.int64],
+    payments: NDArray[np.int64],
     history: NDArray[np.int64],
     savings: NDArray[np.int64],
     buckets: NDArray[np.int64],
@@ -299,14 +335,15 @@ def run(
     x_q15: NDArray[np.int64],
     reach_q40: NDArray[np.int64],
     claims_q32: NDArray[np.int64],
+    scores: NDArray[np.int64],
     chosen: NDArray[np.int64],
 ) -> None:
     """Choose and learn, round after round, from a table of what every arm would pay.
 
     Takes the whole state, changed; `contexts_q15`, (rounds, features - 1) int64, without the
     constant; `rewards_q16`, (rounds, arms) int64, of which only the chosen arm's is looked at;
-    `x_q15`, `reach_q40` and `claims_q32` as for `assess`, scratch; and `chosen`, (rounds, 2) int64,
-    written: the arm, and 1 where a change was found.
+    `x_q15`, `reach_q40` and `claims_q32` as for `assess`, `scores` as for `learn`, scratch; and
+    `chosen`, (rounds, 2) int64, written: the arm, and 1 where a change was found.
     """
     features = models.shape[2]
     x_q15[features - 1] = ONE_Q15
@@ -324,6 +361,7 @@ def run(
             cells,
             settings,
             registers,
+            payments,
             history,
             savings,
             buckets,
@@ -332,4 +370,5 @@ def run(
             arm,
             paid,
             reach_q40,
+            scores,
         )

@@ -39,8 +39,8 @@ MAX_FEATURES = 32
 OFFSET, INFORMATION = range(2)
 """Columns of a table of cells."""
 
-_LOG2E_Q24 = np.int64(24204406)
-_MAX_LOG_ODDS = np.int64(16 << 32)  # probabilities beyond are those of 16 nats
+LOG2E_Q24 = np.int64(24204406)
+MAX_LOG_ODDS = np.int64(16 << 32)  # probabilities beyond are those of 16 nats
 _MAX_THETA = np.int64(32 << 32)
 _LEAST_WEIGHT_Q30 = np.int64(ONE_Q30 // 100)  # of an outcome that was thought certain
 _MAX_INFORMATION = np.int64(1 << 56)
@@ -54,8 +54,8 @@ _ONE = np.int64(1)
 @kernel("int64(int64)")
 def squash_q30(log_odds_q32: np.int64) -> np.int64:
     """Probability 1 / (1 + exp(-z)), Q30, of log-odds z in Q32 nats; never 0 nor 1."""
-    size = min(abs(log_odds_q32), _MAX_LOG_ODDS)
-    octaves_q32 = (size >> np.int64(8)) * _LOG2E_Q24 >> np.int64(16)
+    size = min(abs(log_odds_q32), MAX_LOG_ODDS)
+    octaves_q32 = (size >> np.int64(8)) * LOG2E_Q24 >> np.int64(16)
     likely = (_ONE << np.int64(60)) // (np.int64(ONE_Q30) + exp2_fine_q30(octaves_q32))
     likely = min(likely, np.int64(ONE_Q30) - _ONE)
     return np.int64(likely if log_odds_q32 >= 0 else np.int64(ONE_Q30) - likely)
