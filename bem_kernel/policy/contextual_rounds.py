@@ -51,8 +51,8 @@ N_REGISTERS = 5
 LEVELS = 33
 """Degrees of optimism: 0 to 32 quarters of a deviation."""
 
-WINDOW_OCTAVES = np.int64(14)
-"""Of the window that watches losses: a false alarm per check at most 2**-14 by its bound."""
+WINDOW_OCTAVES = np.int64(20)
+"""Of the window that watches losses: a false alarm per check at most 2**-20 by its bound."""
 
 _ONE = np.int64(1)
 _PAIRS = np.uint64(0x5555555555555555)
