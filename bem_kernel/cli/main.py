@@ -7,6 +7,7 @@ import typer
 from bb_core.cli import run_app
 from bem_kernel.cli import (
     bench_cli,
+    check_cli,
     expert_cli,
     image_cli,
     learn_cli,
@@ -25,6 +26,7 @@ app.add_typer(bench_cli.app, name="bench")
 app.add_typer(patch_cli.app, name="patch")
 program_cli.add_commands(app)
 prove_cli.add_commands(app)
+check_cli.add_commands(app)
 optimise_cli.add_commands(app)
 learn_cli.add_commands(app)
 
