@@ -363,16 +363,11 @@ def _joined(table: ExpertTable, words: list[int]) -> Expert:
 
 
 def _program_expert(file: Path | None, name: str) -> Expert:
-    from bb_core.files import read_json, read_text
-    from bem_kernel.isa.assembler import assemble
-    from bem_kernel.isa.record import program_from_record
+    from bem_kernel.isa.files import load_program
 
     if file is None:
         raise UsageError("no program", where="--program", fix="name one that has the expert")
-    if file.suffix == ".json":
-        program = program_from_record(read_json(file), where=str(file))
-    else:
-        program = assemble(read_text(file), str(file))
+    program = load_program(file)
     for expert in program.experts:
         if expert.name == name:
             return expert

@@ -56,8 +56,9 @@ def disasm(file: FileArgument) -> None:
     Example: bem disasm door.json
     """
     from bem_kernel.isa.disassembler import disassemble
+    from bem_kernel.isa.files import load_program
 
-    typer.echo(disassemble(_load_program(file)), nl=False)
+    typer.echo(disassemble(load_program(file)), nl=False)
 
 
 def isa() -> None:
@@ -111,7 +112,9 @@ def run(
 
     Example: bem run door.bem --set closed --register r1=3 --answer knock=1
     """
-    program = _load_program(file)
+    from bem_kernel.isa.files import load_program
+
+    program = load_program(file)
     with _open_ledger(log) as ledger:
         machine = _machine(program, set_bits, registers, answers, image, ledger)
         result = machine.run(fuel)
@@ -172,10 +175,11 @@ def trace(
     """
     from bb_core.files import write_atomic
     from bem_kernel.isa import trace as tracing
+    from bem_kernel.isa.files import load_program
 
     if picture is not None and picture.suffix != ".svg":
         raise UsageError(f"{picture.name!r}", where="--out", fix="write a file that ends in .svg")
-    program = _load_program(file)
+    program = load_program(file)
     with _open_ledger(log) as ledger:
         machine = _machine(program, set_bits, registers, answers, image, ledger)
         start = machine.state
@@ -276,16 +280,6 @@ def _ones(program: Program, state: Planes) -> list[str]:
 
     row = unpack_bits(state, 1)[0]
     return [name for name, bit in zip(program.bit_names, row, strict=True) if bit]
-
-
-def _load_program(file: Path) -> Program:
-    from bb_core.files import read_json, read_text
-    from bem_kernel.isa.assembler import assemble
-    from bem_kernel.isa.record import program_from_record
-
-    if file.suffix == ".json":
-        return program_from_record(read_json(file), where=str(file))
-    return assemble(read_text(file), str(file))
 
 
 def _registers(options: list[str]) -> list[tuple[int, int]]:

@@ -11,7 +11,7 @@ import typer
 from bb_core.cli import JsonOption
 
 if TYPE_CHECKING:
-    from bem_kernel.isa.program import Program
+    pass
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -44,8 +44,9 @@ def prove(
     from bem_kernel.hoare.annotations import parse_annotations
     from bem_kernel.hoare.check import hoare_check
     from bem_kernel.hoare.report import report_lines, report_record
+    from bem_kernel.isa.files import load_program
 
-    code = _load_program(program)
+    code = load_program(program)
     claims = parse_annotations(read_text(annotations), code, str(annotations))
     report = hoare_check(code, claims, budget=budget, hand_over=hand_over)
     if json_output:
@@ -55,13 +56,3 @@ def prove(
             typer.echo(line)
     if not report.accepted:
         raise typer.Exit(1)
-
-
-def _load_program(file: Path) -> Program:
-    from bb_core.files import read_json, read_text
-    from bem_kernel.isa.assembler import assemble
-    from bem_kernel.isa.record import program_from_record
-
-    if file.suffix == ".json":
-        return program_from_record(read_json(file), where=str(file))
-    return assemble(read_text(file), str(file))

@@ -91,14 +91,9 @@ def _of_record(file: Path, names: Sequence[str] | None) -> Subject:
 
 
 def _of_program(file: Path, name: str) -> Subject:
-    from bb_core.files import read_json, read_text
-    from bem_kernel.isa.assembler import assemble
-    from bem_kernel.isa.record import program_from_record
+    from bem_kernel.isa.files import load_program
 
-    if file.suffix == ".json":
-        program = program_from_record(read_json(file), where=str(file))
-    else:
-        program = assemble(read_text(file), str(file))
+    program = load_program(file)
     for expert in program.experts:
         if expert.name == name:
             return _of_expert(expert, program)
