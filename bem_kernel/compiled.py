@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numba
+import numpy as np
 from numba.core import sigutils
 from numba.core import typing as numba_typing
 from numba.core.caching import FunctionCache
@@ -180,7 +182,14 @@ def kernel(
     return compile_later
 
 
+@cache
+def _see_an_array() -> None:
+    """Let numba import the parts of numpy that it wants at the first array it is given."""
+    numba.typeof(np.empty(0, dtype=np.int64))  # type: ignore[no-untyped-call]
+
+
 def load(function: Any) -> None:
     """Compile a kernel, or load its code from disk, before its first call is timed."""
     if not function.overloads:
         function.compile(function.declared)
+        _see_an_array()
