@@ -13,6 +13,8 @@ Source: BEM core spec 5.2; Bryant 1986.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +60,18 @@ class Robdd:
         return hash((self.n_inputs, self.nodes.tobytes(), self.roots.tobytes()))
 
 
+@cache
+def _kernels() -> ModuleType:
+    """The kernels, whose import brings numba; an import statement a call would cost as much."""
+    from bem_kernel.forms import robdd_kernel
+
+    return robdd_kernel
+
+
 def _check(diagram: Robdd) -> None:
     nodes, roots = diagram.nodes, diagram.roots
+    if not (nodes.flags.carray and roots.flags.carray):
+        nodes, roots = nodes.copy(), roots.copy()
     shaped = nodes.ndim == 2 and nodes.shape[1] == 3 and roots.ndim == 1
     if not shaped or nodes.dtype != np.int32 or roots.dtype != np.int32:
         raise ShapeError(
@@ -68,9 +80,7 @@ def _check(diagram: Robdd) -> None:
             where="robdd",
             fix="give (k, 3) and (m,) int32",
         )
-    from bem_kernel.forms.robdd_kernel import first_bad
-
-    bad = int(first_bad(np.ascontiguousarray(nodes), np.ascontiguousarray(roots), diagram.n_inputs))
+    bad = int(_kernels().first_bad(nodes, roots, diagram.n_inputs))
     if bad >= 0:
         what = f"node {bad + 2}" if bad < len(nodes) else f"root {bad - len(nodes)}"
         raise ShapeError(
@@ -86,10 +96,8 @@ def robdd_from_table(table: PackedTable) -> Robdd:
     Raises:
         ShapeError: the functions have more than 2**27 words between them.
     """
-    from bem_kernel.forms.robdd_kernel import diagram_of_words
-
     nodes, roots = _room(table.n_outputs, table.n_inputs)
-    count = diagram_of_words(table.words.reshape(-1), table.n_inputs, nodes, roots)
+    count = _kernels().diagram_of_words(table.words.reshape(-1), table.n_inputs, nodes, roots)
     return Robdd(table.n_inputs, nodes[:count].copy(), roots)
 
 
@@ -100,23 +108,19 @@ def robdd_from_circuit(circuit: Circuit) -> Robdd:
         ShapeError: the circuit has more than 24 inputs, or its functions more than 2**27 words
             between them.
     """
-    from bem_kernel.forms.robdd_kernel import diagram_of_gates
-
     n = circuit.n_inputs
     nodes, roots = _room(circuit.n_outputs, n)
     outputs = np.array(circuit.outputs, dtype=np.int64)
-    count = diagram_of_gates(circuit.packed, n, outputs, nodes, roots)
+    count = _kernels().diagram_of_gates(circuit.packed, n, outputs, nodes, roots)
     return Robdd(n, nodes[:count].copy(), roots)
 
 
 def _room(m: int, n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Arrays for the nodes and roots of m functions of n inputs."""
-    from bem_kernel.forms.robdd_kernel import LEAF_NODES
-
     words = m * words_of(n)
     if words > _MOST_WORDS:
         raise ShapeError(f"{m} functions of {n} inputs", where="robdd", fix="convert fewer at once")
-    nodes = np.empty((LEAF_NODES + 8 * words, 3), dtype=np.int32)
+    nodes = np.empty((_kernels().LEAF_NODES + 8 * words, 3), dtype=np.int32)
     return nodes, np.empty(m, dtype=np.int32)
 
 

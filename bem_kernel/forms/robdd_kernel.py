@@ -1,11 +1,12 @@
-"""Decision diagrams from packed truth tables by hashing, bottom up, as kernels.
+"""Decision diagrams from packed truth tables by hashing, as kernels.
 
-Equal words of the tables are found first, so that what lies within a word is done once for each
-different word. There, the three lowest variables are handled by tables over all 256 functions of
-three variables. Each variable above halves an array of nodes by looking up every pair of
-neighbours in a hash table of that level. Nodes are numbered by variable, then by their first place
-in the tables (those of the three lowest variables by their values), so equal functions give equal
-arrays.
+Within words from the top down: equal words are found first, then equal halves of the different
+words, then equal halves of the different halves, so that what recurs is done once. The three lowest
+variables are handled by tables over all 256 functions of three variables. Different functions have
+different pairs of children, so nodes within words need no look-up at all. Each variable above
+halves an array of nodes by looking up every pair of neighbours in a hash table of that level.
+Nodes are numbered by variable, then by their first place in the tables (those of the three lowest
+variables by their values), so equal functions give equal arrays.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from bem_kernel.forms.table_kernel import tabulate, words_for_inputs
 LEAF_NODES = 256
 """More than the nodes of all functions of three variables."""
 _LEAF_INPUTS, _WORD_INPUTS = 3, 6
+_ONE, _TWO = np.uint64(1), np.uint64(2)
+_ROWS = _WORD_INPUTS - _LEAF_INPUTS + 1
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)  # 2**64 over the golden ratio: Fibonacci hashing
 
 
@@ -30,35 +33,43 @@ def _buckets_for(count):  # type: ignore[no-untyped-def]
     return size
 
 
-@kernel("int64(uint64[::1], int32[::1], uint64[::1])", allocates=True)
-def _find_words(words, index, different):  # type: ignore[no-untyped-def]
-    """Number the different words in order of first appearance.
+@kernel("int64(uint64[::1], int64, int64, int32[::1], uint64[::1], int32[::1])")
+def _number(wholes, parts, bits, index, different, memory):  # type: ignore[no-untyped-def]
+    """Number the different values among the words, or among their halves, as they appear.
 
     Args:
-        words: (k,) uint64.
-        index: (k,) int32, written: the number of each word.
-        different: (k,) uint64, written: the word of each number.
+        wholes: (k,) uint64.
+        parts: 1 for the words themselves, 2 for their halves, the low one first.
+        bits: of a half.
+        index: (parts * k or more,) int32, written: the number of each value.
+        different: (parts * k or more,) uint64, written: the value of each number.
+        memory: its first part becomes a hash table.
 
     Returns:
-        How many different words there are.
+        How many different values there are.
     """
-    buckets = np.zeros(_buckets_for(words.shape[0]), dtype=np.int32)
-    mask = np.uint64(buckets.shape[0] - 1)
-    count = 0
-    for i in range(words.shape[0]):
-        word = words[i]
-        mixed = word * _GOLDEN
+    shift = np.int64(parts - 1)
+    total = wholes.shape[0] << shift
+    size = _buckets_for(total)
+    for i in range(size):
+        memory[i] = 0
+    mask = np.uint64(size - 1)
+    keep = ~np.uint64(0) if parts == 1 else (np.uint64(1) << np.uint64(bits)) - np.uint64(1)
+    count = np.int64(0)
+    for i in range(total):
+        value = (wholes[i >> shift] >> np.uint64((i & shift) * bits)) & keep
+        mixed = value * _GOLDEN
         at = (mixed ^ (mixed >> np.uint64(32))) & mask
-        found = buckets[at]
-        while found and different[found - 1] != word:
-            at = (at + np.uint64(1)) & mask
-            found = buckets[at]
+        found = np.uint64(memory[at])  # unsigned: no test for positions from the end
+        while found and different[found - _ONE] != value:
+            at = (at + _ONE) & mask
+            found = np.uint64(memory[at])
         if not found:
-            different[count] = word
+            different[count] = value
             count += 1
-            found = np.int32(count)
-            buckets[at] = found
-        index[i] = found - np.int32(1)
+            found = np.uint64(count)
+            memory[at] = np.int32(count)
+        index[i] = np.int32(found - _ONE)
     return count
 
 
@@ -118,11 +129,12 @@ def _join_pairs(level, pairs, variable, nodes, count, memory):  # type: ignore[n
         if low != high:
             key = (np.uint64(low) << np.uint64(32)) | np.uint64(high)
             at = ((key * _GOLDEN) >> np.uint64(32)) & mask
-            found = buckets[at]
-            while found and (nodes[found - 2, 1] != low or nodes[found - 2, 2] != high):
-                at = (at + np.uint64(1)) & mask
-                found = buckets[at]
-            if not found:
+            row = np.uint64(buckets[at])
+            while row and (nodes[row - _TWO, 1] != low or nodes[row - _TWO, 2] != high):
+                at = (at + _ONE) & mask
+                row = np.uint64(buckets[at])
+            found = np.int32(row)
+            if not row:
                 nodes[count, 0] = np.int32(variable)
                 nodes[count, 1] = low
                 nodes[count, 2] = high
@@ -133,42 +145,66 @@ def _join_pairs(level, pairs, variable, nodes, count, memory):  # type: ignore[n
     return count
 
 
-@kernel("int64(uint64[::1], int32[::1], int64, int32[:, ::1])", allocates=True)
-def _build(different, level, n_inputs, nodes):  # type: ignore[no-untyped-def]
-    """The shared diagram of functions whose words have been numbered by `_find_words`.
+@kernel("int64(uint64[::1], int64, int32[:, ::1], int32[::1])", allocates=True)
+def _nodes_in_words(words, n_inputs, nodes, level):  # type: ignore[no-untyped-def]
+    """The nodes of the variables within words.
 
     Args:
-        different: (d,) uint64, the different words.
-        level: (k,) int32, the number of each word, function after function; begins with the root
-            of each function afterwards.
+        words: (k,) uint64, the words of the table, function after function.
         n_inputs: number of inputs of each function.
-        nodes: (LEAF_NODES + 7 d + k, 3) int32, written.
+        nodes: (LEAF_NODES + 7 k, 3) int32 or more rows, written from row 0 on.
+        level: (k,) int32, written: the node of each word.
 
     Returns:
         The number of nodes.
     """
     leaf, inner = min(n_inputs, _LEAF_INPUTS), min(n_inputs, _WORD_INPUTS)
-    per_word = np.int64(1) << (inner - leaf)
-    groups = np.empty(different.shape[0] * per_word, dtype=np.uint8)
-    for i in range(different.shape[0]):
-        for j in range(per_word):
-            groups[i * per_word + j] = np.uint8((different[i] >> np.uint64(8 * j)) & np.uint64(255))
-    ids = np.empty((_LEAF_INPUTS + 1, LEAF_NODES), dtype=np.int32)
-    count = _leaf_nodes(groups, leaf, ids, nodes)
-    in_words = np.empty(groups.shape[0], dtype=np.int32)
+    k = words.shape[0]
+    memory = np.empty(_buckets_for(k), dtype=np.int32)
+    of_word = np.empty(k, dtype=np.int32)
+    different = np.empty(k, dtype=np.uint64)
+    parts, wholes = 1, words
+    if inner > leaf:
+        parts, wholes = 2, different[: _number(words, 1, 64, of_word, different, memory)]
+    # Below the words there are at most so many parts; small arrays, since large ones cost more to
+    # get from the system than to fill.
+    most = wholes.shape[0] << max(inner - leaf - 1, 1)
+    values = np.empty((_ROWS, most), dtype=np.uint64)  # row v - 3: functions of v variables
+    index = np.empty((_ROWS, most), dtype=np.int32)
+    counts = np.zeros(_ROWS + 1, dtype=np.int64)
+    counts[inner - _LEAF_INPUTS] = wholes.shape[0] if inner > leaf else 0
+    memory = np.empty(_buckets_for(most), dtype=np.int32)
+    for v in range(inner - 1, leaf, -1):
+        row = v - _LEAF_INPUTS
+        bits = np.int64(1) << v
+        counts[row] = _number(wholes, 2, bits, index[row], values[row], memory)
+        wholes = values[row, : counts[row]]
+    groups = np.empty(parts * wholes.shape[0], dtype=np.uint8)
     for i in range(groups.shape[0]):
-        in_words[i] = ids[leaf, groups[i]]
-    pairs = groups.shape[0]
-    memory = np.empty(_buckets_for(max(pairs, level.shape[0])), dtype=np.int32)
-    for variable in range(leaf, inner):
-        pairs >>= 1
-        count = _join_pairs(in_words, pairs, variable, nodes, count, memory)
-    for i in range(level.shape[0]):
-        level[i] = in_words[level[i]]
-    pairs = level.shape[0]
-    for variable in range(inner, n_inputs):
-        pairs >>= 1
-        count = _join_pairs(level, pairs, variable, nodes, count, memory)
+        half = np.uint64(8 * (i & (parts - 1)))
+        groups[i] = np.uint8((wholes[i >> (parts - 1)] >> half) & np.uint64(255))
+    leaves = np.empty((_LEAF_INPUTS + 1, LEAF_NODES), dtype=np.int32)
+    count = _leaf_nodes(groups, leaf, leaves, nodes)
+    below = np.empty(max(most, groups.shape[0]), dtype=np.int32)
+    ids = np.empty(most, dtype=np.int32)
+    for i in range(groups.shape[0]):
+        below[i] = leaves[leaf, groups[i]]
+    for v in range(leaf + 1, inner + 1):
+        row = v - _LEAF_INPUTS
+        for i in range(counts[row]):
+            low, high = below[2 * i], below[2 * i + 1]
+            ids[i] = low
+            if low != high:
+                nodes[count, 0] = np.int32(v - 1)
+                nodes[count, 1] = low
+                nodes[count, 2] = high
+                ids[i] = np.int32(count + 2)
+                count += 1
+        if v < inner:
+            for i in range(2 * counts[row + 1]):
+                below[i] = ids[index[row, i]]
+    for i in range(k):
+        level[i] = ids[of_word[i]] if inner > leaf else below[i]
     return count
 
 
@@ -186,9 +222,12 @@ def diagram_of_words(words, n_inputs, nodes, roots):  # type: ignore[no-untyped-
         The number of nodes.
     """
     level = np.empty(words.shape[0], dtype=np.int32)
-    different = np.empty(words.shape[0], dtype=np.uint64)
-    found = _find_words(words, level, different)
-    count = _build(different[:found], level, n_inputs, nodes)
+    count = _nodes_in_words(words, n_inputs, nodes, level)
+    memory = np.empty(_buckets_for(words.shape[0]), dtype=np.int32)
+    pairs = words.shape[0]
+    for variable in range(_WORD_INPUTS, n_inputs):
+        pairs >>= 1
+        count = _join_pairs(level, pairs, variable, nodes, count, memory)
     for j in range(roots.shape[0]):
         roots[j] = level[j]
     return count

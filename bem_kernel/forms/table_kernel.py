@@ -15,6 +15,7 @@ _ALL = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _IN_WORD = np.array(IN_WORD, dtype=np.uint64)
 _WORD_INPUTS = len(IN_WORD)
 _LINE_WORDS = 8
+_SAME_IN_BLOCKS = _WORD_INPUTS + BLOCK_WORDS.bit_length() - 1  # inputs below it repeat every block
 
 
 @kernel("void(int32[:, ::1], int64, int64[::1], int32[::1])")
@@ -36,7 +37,8 @@ def _assign_rows(gates, n_inputs, outputs, program):  # type: ignore[no-untyped-
 
     Args:
         gates: (G, 3) int32, rows (operation, slot a, slot b).
-        n_inputs: number of inputs; rows 0 to n_inputs - 1 hold them at the start.
+        n_inputs: number of inputs; rows 0 to n_inputs - 1 hold them at the start. Those that are
+            the same in every block keep their rows.
         outputs: (m,) int64, slots; changed to the rows that hold them at the end.
         program: (1 + G, 4) int32, laid out for `interpreter.run_block`; written.
 
@@ -46,6 +48,8 @@ def _assign_rows(gates, n_inputs, outputs, program):  # type: ignore[no-untyped-
     n_slots = n_inputs + gates.shape[0]
     last_use = np.empty(n_slots, dtype=np.int32)
     _find_last_uses(gates, n_inputs, outputs, last_use)
+    for i in range(min(n_inputs, _SAME_IN_BLOCKS)):
+        last_use[i] = np.int32(gates.shape[0])
     row_of = np.empty(n_slots, dtype=np.int32)
     free = np.empty(n_slots, dtype=np.int32)
     n_free, n_rows, steps = 0, n_inputs, 0
@@ -84,8 +88,11 @@ def _assign_rows(gates, n_inputs, outputs, program):  # type: ignore[no-untyped-
 
 @kernel("void(uint64[::1], int64, int64)")
 def _fill_inputs(rows, n_inputs, first):  # type: ignore[no-untyped-def]
-    """The input words of the block that starts at word `first`, a row of 64 words each."""
-    for i in range(n_inputs):
+    """The input words of the block that starts at word `first`, a row of 64 words each.
+
+    After the first block only those that differ from block to block are written.
+    """
+    for i in range(_SAME_IN_BLOCKS if first else 0, n_inputs):
         row = rows[i * BLOCK_WORDS : (i + 1) * BLOCK_WORDS]
         if i < _WORD_INPUTS:
             row[:] = _IN_WORD[i]
