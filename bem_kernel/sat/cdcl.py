@@ -47,7 +47,7 @@ SCALARS = 16
 UNKNOWN, SATISFIABLE, UNSATISFIABLE, WS_FULL, LOG_FULL = 0, 1, 2, 3, 4
 
 HEADER = 4  # cells of a clause before its literals
-_LUBY_UNIT = 64
+_LUBY_UNIT = 128
 _KEPT_FIRST, _KEPT_MORE = (
     1000,
     500,
@@ -206,7 +206,7 @@ def _bump(ws, n, variable):
 def _decay(ws, n):
     """Let later bumps weigh more, and scale all down before they overflow."""
     activity = SCALARS + 8 * n
-    put(ws, BUMP, cell(ws, BUMP) + (cell(ws, BUMP) >> 4))
+    put(ws, BUMP, cell(ws, BUMP) + (cell(ws, BUMP) >> 5))
     if cell(ws, BUMP) > _MAX_BUMP:
         put(ws, BUMP, cell(ws, BUMP) >> _RESCALE)
         for variable in range(n):
