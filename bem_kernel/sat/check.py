@@ -21,7 +21,7 @@ from bem_kernel.errors import CnfError
 from bem_kernel.logic.cnf import Cnf, is_satisfied
 from bem_kernel.logic.drat_text import parse_drat
 from bem_kernel.logic.proof import Proof
-from bem_kernel.sat import cdcl
+from bem_kernel.sat import cdcl, clauses, layout, trail
 
 DEFAULT_BUDGET = 10_000
 MAX_SMALL_VARS = 5_000
@@ -97,10 +97,10 @@ class Solver:
                 f"{n_vars} variables", where="sat.Solver", fix=f"use at most {MAX_SMALL_VARS}"
             )
         self.n_vars = n_vars
-        self._cells = np.empty(2 * cdcl.cells_for(n_vars, 16, 64) + 1024, dtype=np.int32)
+        self._cells = np.empty(2 * layout.cells_for(n_vars, 16, 64) + 1024, dtype=np.int32)
         self._log = np.empty(1024 + 4 * n_vars, dtype=np.int32)
         self._formulas: list[Cnf] = []
-        cdcl.start(self._cells, n_vars)
+        clauses.start(self._cells, n_vars)
 
     def add(self, cnf: Cnf) -> None:
         """Add clauses.
@@ -116,13 +116,13 @@ class Solver:
             )
         self._formulas.append(cnf)
         cells, log = self._cells, self._log
-        needed = int(cells[cdcl.USED]) + cdcl.HEADER * len(cnf) + len(cnf.literals)
+        needed = int(cells[layout.USED]) + layout.HEADER * len(cnf) + len(cnf.literals)
         self._cells = _grown(cells, needed + self.n_vars + 64)
         self._log = _grown(log, int(log_end(self._cells)) + 64)
-        cdcl.backtrack(self._cells, self.n_vars, 0)
+        trail.backtrack(self._cells, self.n_vars, 0)
         for i in range(len(cnf)):
             start, end = cnf.offsets[i], cnf.offsets[i + 1]
-            cdcl.add_clause(self._cells, self._log, cnf.literals, start, end)
+            clauses.add_clause(self._cells, self._log, cnf.literals, start, end)
 
     def solve(self, assumptions: Sequence[int] = (), *, budget: int = DEFAULT_BUDGET) -> Verdict:
         """Search for a model of all clauses added so far.
@@ -135,14 +135,14 @@ class Solver:
             CnfError: an assumption names no variable.
         """
         assumed = _assumed(assumptions, self.n_vars)
-        before = int(self._cells[cdcl.CONFLICTS])
+        before = int(self._cells[layout.CONFLICTS])
         while True:
-            left = budget - (int(self._cells[cdcl.CONFLICTS]) - before)
+            left = budget - (int(self._cells[layout.CONFLICTS]) - before)
             status = cdcl.search(self._cells, self._log, assumed, left)
-            if status == cdcl.WS_FULL:
+            if status == layout.WS_FULL:
                 self._cells = _grown(self._cells, 2 * len(self._cells))
-            elif status == cdcl.LOG_FULL:
-                self._log = _grown(self._log, 2 * len(self._log) + int(self._cells[cdcl.USED]))
+            elif status == layout.LOG_FULL:
+                self._log = _grown(self._log, 2 * len(self._log) + int(self._cells[layout.USED]))
             else:
                 break
         verdict = _verdict(status, self._cells, self._log, before)
@@ -203,7 +203,7 @@ def check(
 
 def _check_small(cnf: Cnf, assumed: _Cells, budget: int) -> Verdict:
     n = cnf.n_vars
-    needed = cdcl.cells_for(n, len(cnf), len(cnf.literals)) + n + 64
+    needed = layout.cells_for(n, len(cnf), len(cnf.literals)) + n + 64
     kept = _arrays
     if len(kept.cells) < 2 * needed:
         kept.cells = np.empty(2 * needed, dtype=np.int32)
@@ -211,46 +211,46 @@ def _check_small(cnf: Cnf, assumed: _Cells, budget: int) -> Verdict:
     if len(log) < 4 * n + 64:
         log = np.empty(4 * n + 64, dtype=np.int32)
     status = cdcl.solve(cells, log, cnf.offsets, cnf.literals, assumed, n, budget)
-    while status in (cdcl.WS_FULL, cdcl.LOG_FULL):
-        if status == cdcl.WS_FULL:
+    while status in (layout.WS_FULL, layout.LOG_FULL):
+        if status == layout.WS_FULL:
             cells = _grown(cells, 2 * len(cells))
         else:
-            log = _grown(log, 2 * len(log) + int(cells[cdcl.USED]))
-        status = cdcl.search(cells, log, assumed, budget - int(cells[cdcl.CONFLICTS]))
+            log = _grown(log, 2 * len(log) + int(cells[layout.USED]))
+        status = cdcl.search(cells, log, assumed, budget - int(cells[layout.CONFLICTS]))
     kept.cells, kept.log = cells, log
     return _verdict(status, cells, log, 0)
 
 
 def log_end(cells: _Cells) -> int:
     """How many cells of the log are in use."""
-    return int(cells[cdcl.LOGGED])
+    return int(cells[layout.LOGGED])
 
 
 def _verdict(status: int, cells: _Cells, log: _Cells, conflicts_before: int) -> Verdict:
-    n = int(cells[cdcl.N_VARS])
-    if status == cdcl.SATISFIABLE:
-        values = cells[cdcl.SCALARS : cdcl.SCALARS + 2 * n : 2]
+    n = int(cells[layout.N_VARS])
+    if status == layout.SATISFIABLE:
+        values = cells[layout.SCALARS : layout.SCALARS + 2 * n : 2]
         return Satisfiable(values > 0, "own")
-    if status == cdcl.UNSATISFIABLE:
-        first = cdcl.SCALARS + 12 * n
-        inner = cells[first : first + int(cells[cdcl.FAILED_SIZE])].tolist()
+    if status == layout.UNSATISFIABLE:
+        first = layout.SCALARS + 12 * n
+        inner = cells[first : first + int(cells[layout.FAILED_SIZE])].tolist()
         failed = tuple(-(x >> 1) - 1 if x & 1 else (x >> 1) + 1 for x in inner)
         return Unsatisfiable(failed, "own", log[: log_end(cells)].copy())
-    return Unknown(int(cells[cdcl.CONFLICTS]) - conflicts_before)
+    return Unknown(int(cells[layout.CONFLICTS]) - conflicts_before)
 
 
 def _check_large(cnf: Cnf, assumptions: list[int]) -> Verdict:
     from pysat.solvers import Solver as External
 
-    clauses = cnf.clauses()
+    rows = cnf.clauses()
     failed: tuple[int, ...] = ()
     if assumptions:  # CaDiCaL gives no proof under assumptions, so find the failing ones first
-        with External(HAND_OVER, bootstrap_with=clauses) as solver:
+        with External(HAND_OVER, bootstrap_with=rows) as solver:
             if solver.solve(assumptions=assumptions):
                 return Satisfiable(_model(solver.get_model(), cnf.n_vars), HAND_OVER)
             failed = tuple(dict.fromkeys(solver.get_core() or ()))
     units = [[literal] for literal in failed]
-    with External(HAND_OVER, bootstrap_with=[*clauses, *units], with_proof=True) as solver:
+    with External(HAND_OVER, bootstrap_with=[*rows, *units], with_proof=True) as solver:
         if solver.solve():
             return Satisfiable(_model(solver.get_model(), cnf.n_vars), HAND_OVER)
         steps = [line for line in solver.get_proof() or [] if line.split() != ["0"]]
