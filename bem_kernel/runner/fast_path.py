@@ -1,4 +1,4 @@
-"""The fast path, compiled: observe, query, sample, apply, count, record.
+"""The fast path, compiled: observe, query, gate, sample, apply, count, record.
 
 A step costs the same however long the episode is: it touches the candidates, one expert, a trace
 row and a few counters. The trace is a ring in TRACE; a run stops before it would overwrite rows
@@ -23,7 +23,7 @@ from bem_kernel.experts.batch import (
     fingerprint_planes,
     word_fingerprint,
 )
-from bem_kernel.experts.descriptor import IDENTIFIER
+from bem_kernel.experts.descriptor import CONDITION_BIT, CONDITION_VALUE, IDENTIFIER
 from bem_kernel.policy.counter import stream_ticket
 from bem_kernel.policy.sampling import draw, share_q30, weigh
 from bem_kernel.runner.layout import (
@@ -85,6 +85,42 @@ def find_candidates(observation, policy, room, rules):  # type: ignore[no-untype
     )
 
 
+@kernel(f"int64({MACHINE}, int64, int64)")
+def gate(machine, count, lane):  # type: ignore[no-untyped-def]
+    """Leave out the candidates that would change nothing, since their condition does not hold.
+
+    Args:
+        machine: see MACHINE; the candidates that stay are moved to the front.
+        count: candidates, 1 or more.
+        lane: that chooses; -1: an expert stays if it applies in any lane in use.
+
+    Returns:
+        How many stay; all if none applies.
+
+    Source: BEM core spec 8.3, gating conditions.
+    """
+    descriptors, state, candidates = machine[0][0], machine[2], machine[5][0]
+    staying = np.int64(0)
+    for k in range(count):
+        slot = candidates[k]
+        bit = descriptors[slot, CONDITION_BIT]
+        applies = bit < 0
+        if not applies:
+            inverted = np.uint64(descriptors[slot, CONDITION_VALUE]) - np.uint64(1)
+            if lane >= 0:
+                holds = state[0][bit, lane >> 6] ^ inverted
+                applies = holds >> np.uint64(lane & 63) & np.uint64(1) != np.uint64(0)
+            else:
+                for word in range(len(state[2])):
+                    holds = (state[0][bit, word] ^ inverted) & state[2][word]
+                    applies = applies or holds != np.uint64(0)
+        if applies:
+            candidates[k] = candidates[staying]
+            candidates[staying] = slot
+            staying += 1
+    return staying if staying > 0 else count
+
+
 @kernel(f"int64(int64, int64, int64, uint64, {TABLE}, {POLICY}, {ROOM}, {RECORD}, uint64)")
 def choose(  # type: ignore[no-untyped-def]
     count, row, lane, observation, table, policy, room, record, key
@@ -144,8 +180,9 @@ def act(machine):  # type: ignore[no-untyped-def]
         count = find_candidates(observation, policy, room, rules)
         if count == 0:
             return np.int64(FAULT_NO_CANDIDATE)
+        staying = gate(machine, count, np.int64(-1))
         slot = choose(
-            count, clock[HEAD], np.int64(-1), observation, table, policy, room, record, key
+            staying, clock[HEAD], np.int64(-1), observation, table, policy, room, record, key
         )
         fault = apply_expert(table, slot, state[0], words, state[1], state[2], scratch)
     else:
@@ -177,8 +214,9 @@ def choose_each(machine):  # type: ignore[no-untyped-def]
             last = observation
         if count == 0:
             return np.int64(FAULT_NO_CANDIDATE)
+        staying = gate(machine, count, lane)
         room[3][lane] = choose(
-            count, clock[HEAD] + lane, lane, observation, table, policy, room, record, rules[1][0]
+            staying, clock[HEAD] + lane, lane, observation, table, policy, room, record, rules[1][0]
         )
     return np.int64(0)
 
