@@ -31,6 +31,7 @@ class Domain:
         schema: what it declares.
         grammar: the static grammar of its plans.
         machine: its logic.
+        package: dotted name of its installed package; empty if it is none.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Domain:
     schema: PlanSchema
     grammar: str
     machine: PlanMachine
+    package: str = ""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -45,20 +47,21 @@ class Domain:
         return fingerprint({"schema": schema_data(self.schema), "grammar": self.grammar})
 
 
-def make_domain(schema: PlanSchema, root: Path | None = None) -> Domain:
+def make_domain(schema: PlanSchema, root: Path | None = None, package: str = "") -> Domain:
     """Compile a plan schema.
 
     Raises:
         DomainError: an expression or an argument schema means nothing.
     """
-    return Domain(schema.domain, root, schema, plan_grammar(schema), PlanMachine(schema))
+    grammar, machine = plan_grammar(schema), PlanMachine(schema)
+    return Domain(schema.domain, root, schema, grammar, machine, package)
 
 
 def load_domain(name_or_dir: str | Path) -> Domain:
     """Load a domain by the name of an installed one, or from its folder.
 
-    An installed domain is an entry point of the group `bb.domains` that names a module with a
-    function `plan_schema() -> PlanSchema`. A folder holds `plan_schema.yaml` and, if it was written
+    An installed domain is an entry point of the group `bb.domains` that names a package (`kit`
+    says what it offers). A folder holds `plan_schema.yaml` and, if it was written
     by `bb domain import-openapi`, the `grammar.lark` that belongs to it.
 
     Raises:
@@ -141,4 +144,5 @@ def _from_entry_point(point: EntryPoint) -> Domain:
         ) from error
     if not isinstance(schema, PlanSchema):
         raise DomainError("plan_schema() returned something else", where=where, fix="mend it")
-    return make_domain(schema, Path(module.__file__).parent if module.__file__ else None)
+    root = Path(module.__file__).parent if module.__file__ else None
+    return make_domain(schema, root, module.__name__)

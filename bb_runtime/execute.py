@@ -22,17 +22,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from bb_core.canonical import canonical_json, sha256_hex
 from bb_core.errors import BBError
 from bb_core.plan import Plan, Ref, Step, parse_reference, plan_text
-from bb_domains.api_json.tool_adapters import ToolFailed
 from bb_domains.domain import Domain
 from bb_domains.errors import DomainError
 from bb_domains.guards import holds, parse_guard
+from bb_domains.tools import Adapters, ToolFailed
 from bb_runtime.check import Certificate
 from bb_runtime.plan_program import plan_program
 from bb_runtime.privacy import Redactor, load_log_key
@@ -41,17 +41,7 @@ from bem_kernel.isa.machine import HostCall, HostFunction, Machine, RunResult
 from bem_kernel.isa.program import Program
 from bem_kernel.ledger.chain import Ledger
 
-__all__ = ["Adapters", "Execution", "StepOutcome", "execute", "plan_program"]
-
-
-class Adapters(Protocol):
-    """What carries tool calls out; arguments come resolved."""
-
-    def call(
-        self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
-    ) -> dict[str, Any]:
-        """The tool's result; a `BBError` says that the call failed."""
-        ...
+__all__ = ["Execution", "StepOutcome", "execute", "plan_program"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import typer
 
 from bb_core.plan import Plan, plan_text
 from bb_domains.domain import Domain
-from bb_runtime.adapters import open_adapters
+from bb_domains.kit import open_adapters
 from bb_runtime.check import Certificate
 from bb_runtime.execute import Execution, StepOutcome, execute
 from bem_kernel.ledger.chain import Ledger

@@ -13,7 +13,7 @@ import uvicorn
 from bb_core.errors import BBError
 from bb_core.plan import parse_plan
 from bb_domains.domain import Domain, load_domain
-from bb_runtime.adapters import open_adapters
+from bb_domains.kit import open_adapters
 from bb_runtime.bodies import PlanBody
 from bb_runtime.check import check_plan
 from bb_runtime.decode import decode_plans

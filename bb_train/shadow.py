@@ -15,10 +15,11 @@ from bb_core.canonical import canonical_json
 from bb_core.plan import Plan
 from bb_domains.domain import Domain
 from bb_domains.schema import PlanSchema
+from bb_domains.tools import Adapters
 from bb_runtime.check import check_plan
 from bb_runtime.decode import Decoded
 from bb_runtime.errors import PlanRefused
-from bb_runtime.execute import Adapters, execute
+from bb_runtime.execute import execute
 from bb_safety.evidence import BatteryResult, CandidateSpec, EvaluationSet, PairedRisks
 from bb_safety.risk import Change, PlanOutcome, request_risk, risk_columns
 from bb_train.metrics import is_admitted, is_sentence, plan_of

@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 
 from bb_domains.api_json.credentials import Credentials
-from bb_domains.api_json.tool_adapters import TIMEOUT_S, ToolFailed
+from bb_domains.http_adapters import TIMEOUT_S
+from bb_domains.tools import ToolFailed
 
 PAGE = 10_000
 

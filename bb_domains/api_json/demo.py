@@ -26,8 +26,8 @@ from bb_domains.api_json.credentials import (
 )
 from bb_domains.api_json.planner import SPLITS
 from bb_domains.api_json.server import running_service, serve
-from bb_domains.api_json.tool_adapters import HttpAdapters
 from bb_domains.api_json.traces import TraceMaker
+from bb_domains.http_adapters import HttpAdapters
 from bb_domains.openapi import import_openapi
 from bb_domains.schema import PlanSchema
 

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 
 from bb_core.errors import BBError
 from bb_domains.api_json.entities import make_amount, make_city, make_email, make_name
-from bb_domains.api_json.skins import Skin, held_out_skins, render, training_skins
-from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, WORKFLOWS, Goal
+from bb_domains.api_json.skins import held_out_skins, training_skins
+from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, WORKFLOWS
+from bb_domains.wordings import Goal, Skin, render
 
 SPLITS: tuple[str, ...] = ("train", "dev", "unseen_wordings", "unseen_compositions", "fresh")
 SINGLE_SHARE = 0.4  # of requests with one or two goals

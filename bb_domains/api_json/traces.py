@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from bb_core.plan import Plan, parse_reference
 from bb_core.trace import Trace, TraceStep
 from bb_domains.api_json.planner import Auditor, PlannedRequest, RequestPlanner, World
 from bb_domains.api_json.workflows import plan_for
+from bb_domains.tools import Adapters
 
 DOMAIN = "api_json"
-
-
-class Adapters(Protocol):
-    """What carries tool calls out; arguments come resolved."""
-
-    def call(
-        self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
-    ) -> dict[str, Any]:
-        """The tool's result; a `BBError` says that the call failed."""
-        ...
 
 
 class TraceMaker:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bb_core.plan import Plan, Step, step_id
+from bb_domains.wordings import Goal
 
 REASONS: tuple[str, ...] = ("damaged", "late", "wrong_item", "changed_mind")
 LEVELS: tuple[str, ...] = ("normal", "express", "overnight")
@@ -45,24 +46,9 @@ WORKFLOWS: Mapping[str, Workflow] = {
     "voucher": Workflow("issue_voucher", "customer", False, ("amount",)),
     "note": Workflow("add_note", "customer", False, ("tag",)),
 }
+"""Slots of a goal: `number` (of the order) for order goals, `email` unless it is track or priority,
+and the workflow's `values`."""
 GOAL_KINDS: tuple[str, ...] = tuple(WORKFLOWS)
-
-
-@dataclass(frozen=True)
-class Goal:
-    """One wish: its kind (a key of `WORKFLOWS`) and the slots that a sentence has to name.
-
-    Slots: `number` (order number) for order goals, `email` unless the goal is track or priority,
-    and the workflow's `values`. Amounts are in the currency's unit: int when whole, else float with
-    two decimals.
-    """
-
-    kind: str
-    slots: Mapping[str, int | float | str]
-
-    def as_label(self) -> dict[str, int | float | str]:
-        """The goal as a flat JSON object: `kind` and the slots."""
-        return {"kind": self.kind, **self.slots}
 
 
 def slot_names(kind: str) -> tuple[str, ...]:

@@ -18,9 +18,9 @@ from bb_core.trace import Trace, load_traces, save_traces, trace_plan
 from bb_domains.api_json.credentials import Credentials, new_credentials
 from bb_domains.api_json.demo import Demo, connect, running_demo, stored_credentials
 from bb_domains.api_json.planner import SPLITS, RequestPlanner, World
-from bb_domains.api_json.tool_adapters import ToolFailed
 from bb_domains.api_json.traces import TraceMaker, record
 from bb_domains.api_json.workflows import GOAL_KINDS, WORKFLOWS
+from bb_domains.tools import ToolFailed
 
 
 @pytest.fixture(scope="module")

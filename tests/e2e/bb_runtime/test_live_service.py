@@ -17,9 +17,10 @@ from bb_core.files import write_atomic
 from bb_core.plan import parse_plan, plan_text
 from bb_domains.api_json.credentials import PASSWORD_VARIABLE, USER_VARIABLE, new_credentials
 from bb_domains.api_json.demo import running_demo
-from bb_domains.api_json.workflows import Goal, plan_for
+from bb_domains.api_json.workflows import plan_for
 from bb_domains.domain import make_domain
 from bb_domains.schema import schema_yaml
+from bb_domains.wordings import Goal
 from bb_runtime.check import check_plan
 from bb_runtime.execute import execute
 from bem_kernel.ledger.chain import Ledger, read_entries, verify

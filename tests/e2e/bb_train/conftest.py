@@ -14,8 +14,9 @@ SCHEMA = Path(__file__).parents[2] / "unit" / "bb_train" / "tracking.yaml"
 @pytest.fixture(scope="session")
 def traces():
     """Forty single-goal workflows; the results are not needed for training."""
-    from bb_domains.api_json.skins import render, training_skins
-    from bb_domains.api_json.workflows import Goal, plan_for
+    from bb_domains.api_json.skins import training_skins
+    from bb_domains.api_json.workflows import plan_for
+    from bb_domains.wordings import Goal, render
 
     rng = random.Random(0)
     made = []

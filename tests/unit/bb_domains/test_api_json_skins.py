@@ -12,16 +12,13 @@ import yaml
 
 from bb_core.errors import BBError
 from bb_domains.api_json.skins import (
-    STANDS_ALONE,
     WORDINGS_DIR,
-    Skin,
-    expand,
     held_out_skins,
     load_skins,
-    render,
     training_skins,
 )
-from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, Goal, slot_names
+from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, slot_names
+from bb_domains.wordings import STANDS_ALONE, Goal, Skin, expand, render
 
 VALUES: dict[str, int | float | str] = {
     "number": 1042,
@@ -33,8 +30,8 @@ VALUES: dict[str, int | float | str] = {
     "level": "express",
     "tag": "call_back",
 }
-SLOTS_IN_TEXT = {"number": {"order", "number"}, "amount": {"amount", "figure"}}
-ENUMS = {"reasons": REASONS, "levels": LEVELS, "tags": TAGS}
+SLOTS_IN_TEXT = {"number": {"order", "number"}, "amount": {"sum", "amount"}}
+ENUMS = {"reason": REASONS, "level": LEVELS, "tag": TAGS}
 SENTENCE_END = re.compile(r"[.!?](?=\s|$)")
 WORD = re.compile(r"[a-z]+")
 # Words that say how a sentence is built and not what is wanted.
@@ -67,13 +64,13 @@ def goal_words(skins: tuple[Skin, ...], kind: str) -> set[str]:
     return {
         word
         for skin in skins
-        for text in (*skin.goals[kind], *skin.orders, *skin.amounts)
+        for text in (*skin.goals[kind], *skin.phrases["order"].say, *skin.phrases["sum"].say)
         for word in words(text.replace("[", " ").replace("|", " ").replace("]", " "))
     }
 
 
 def phrase_words(skins: tuple[Skin, ...], field: str, value: str) -> set[str]:
-    return {w for skin in skins for phrase in getattr(skin, field)[value] for w in words(phrase)}
+    return {w for skin in skins for phrase in skin.words[field][value] for w in words(phrase)}
 
 
 def test_there_are_enough_skins() -> None:
@@ -119,7 +116,7 @@ def test_a_request_has_one_sentence_per_goal(skin: Skin) -> None:
 def test_phrases_of_different_values_differ() -> None:
     for skin in load_skins():
         for field, values in ENUMS.items():
-            phrases = Counter(p for value in values for p in set(getattr(skin, field)[value]))
+            phrases = Counter(p for value in values for p in set(skin.words[field][value]))
             assert max(phrases.values()) == 1, (skin.name, field)
 
 
@@ -152,7 +149,7 @@ def test_held_out_phrases_contain_a_word_that_decides(skin: Skin) -> None:
         known = {value: phrase_words(training_skins(), field, value) for value in values}
         for value in values:
             others = set().union(*(known[other] for other in values if other != value))
-            for phrase in getattr(skin, field)[value]:
+            for phrase in skin.words[field][value]:
                 said = words(phrase)
                 assert said & (known[value] - others), (skin.name, value, phrase)
                 misleading = said & (others - known[value]) - FUNCTION_WORDS - COMPANIONS
@@ -178,9 +175,11 @@ def test_held_out_sentences_are_not_training_sentences() -> None:
 
 def test_a_broken_wording_is_named(tmp_path: Path) -> None:
     data = yaml.safe_load((WORDINGS_DIR / "plain.yaml").read_text())
-    del data["reasons"]["late"]
+    del data["words"]["reason"]["late"]
     (tmp_path / "one.yaml").write_text(yaml.safe_dump(data))
-    with pytest.raises(BBError, match=r"one\.yaml: reasons: no wording for late; add at least"):
+    with pytest.raises(
+        BBError, match=r"one\.yaml: words\.reason: no wording for late; add at least"
+    ):
         load_skins(tmp_path)
     other = tmp_path / "other"
     other.mkdir()

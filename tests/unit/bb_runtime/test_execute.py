@@ -8,7 +8,7 @@ import pytest
 
 from bb_core.errors import BBError
 from bb_core.plan import Plan, Step, parse_plan
-from bb_domains.api_json.tool_adapters import ToolFailed
+from bb_domains.tools import ToolFailed
 from bb_runtime.check import Certificate, check_plan, plan_hash
 from bb_runtime.errors import ExecutionRefused
 from bb_runtime.execute import execute, plan_program

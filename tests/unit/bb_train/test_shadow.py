@@ -14,7 +14,7 @@ class Reading:
     """Answers reads from a table; a write must never arrive here."""
 
     def call(self, tool, args, idempotency_key=None):
-        from bb_domains.api_json.tool_adapters import ToolFailed
+        from bb_domains.tools import ToolFailed
 
         assert tool in ("login", "get_order", "track_shipment")
         if tool != "get_order":

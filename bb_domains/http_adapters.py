@@ -17,26 +17,10 @@ import httpx
 
 from bb_core.errors import BBError
 from bb_domains.schema import Operation, PlanSchema, Service, Tool
+from bb_domains.tools import ToolFailed
 
 TIMEOUT_S = 10.0
 MOST_BYTES = 1_000_000
-
-
-class ToolFailed(BBError):  # noqa: N818 - what happened, not a malfunction
-    """The service refused a call, or could not be reached.
-
-    Attributes:
-        tool: name of the tool.
-        status: HTTP status, 0 if there was no answer.
-        reason: what the service said.
-    """
-
-    def __init__(self, tool: str, status: int, reason: str) -> None:
-        said = f"answered {status}: {reason}" if status else reason
-        super().__init__(said, where=f"tool {tool}")
-        self.tool = tool
-        self.status = status
-        self.reason = reason
 
 
 @dataclass

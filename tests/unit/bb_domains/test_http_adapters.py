@@ -16,8 +16,9 @@ from bb_domains.api_json.credentials import (
     USER_VARIABLE,
     credentials_from_environment,
 )
-from bb_domains.api_json.tool_adapters import MOST_BYTES, HttpAdapters, ToolFailed
+from bb_domains.http_adapters import MOST_BYTES, HttpAdapters
 from bb_domains.schema import parse_schema
+from bb_domains.tools import ToolFailed
 
 SECRETS = {USER_VARIABLE: "demo", PASSWORD_VARIABLE: "hidden-word"}
 Answer = Callable[[httpx.Request], httpx.Response]
