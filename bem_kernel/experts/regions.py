@@ -61,6 +61,16 @@ def table_regions(memory: Memory) -> dict[str, NDArray[Any]]:
     return regions
 
 
+def table_seal(memory: Memory) -> NDArray[np.uint8]:
+    """The (1,) region that is 1 once only patches change the table, made if memory has none.
+
+    Raises:
+        SegmentError: there is no room.
+        ExpertError: the region in memory has another type or shape.
+    """
+    return _region(memory, Segment.SHARED, "sealed", np.zeros(1, dtype=np.uint8))
+
+
 def _region(memory: Memory, segment: Segment, name: str, like: NDArray[Any]) -> NDArray[Any]:
     full = f"{NAME}.{name}"
     if not memory.has(segment, full):

@@ -5,12 +5,16 @@ places, address terms) in which each expert has one run. SHARED holds the slot m
 policy and the fast path change: duals, wins and visits. All of it is in a memory image; a table
 made over a loaded memory has the experts of the image.
 
+Whoever builds a machine adds experts as they like. Once it is started or has had a patch, the table
+is sealed, in the image too: from then on experts come, go and move by `patches.apply` alone.
+
 Source: BEM core spec 1.3, 2.3, 6.3.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,7 +28,7 @@ from bem_kernel.experts.descriptor import Encoded, decode_expert, encode_expert
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.hot import HotCode
 from bem_kernel.experts.place import Space
-from bem_kernel.experts.regions import NAME, ArenaSizes, table_arenas, table_regions
+from bem_kernel.experts.regions import NAME, ArenaSizes, table_arenas, table_regions, table_seal
 from bem_kernel.experts.scratch import Scratch, make_scratch
 from bem_kernel.identifiers.classes import IdClass
 from bem_kernel.identifiers.gray import gray
@@ -86,6 +90,18 @@ class ExpertTable:
     """
 
     def __init__(self, memory: Memory, sizes: ArenaSizes | None = None) -> None:
+        self._bind(memory, sizes)
+        self._needs = (0, 0, 0)
+        for slot in range(memory.config.max_experts):
+            if self._descriptors[slot, column.IDENTIFIER] or self.slots.identifiers[slot]:
+                self._admit(self._checked_entry(slot))
+        for arena, _, runs in self._runs():
+            arena.check_apart(runs)
+        if (self.duals_q16 > _MOST_DUAL_Q16).any() or (self.duals_q16 < -_MOST_DUAL_Q16).any():
+            raise damaged("a dual is out of range")
+
+    def _bind(self, memory: Memory, sizes: ArenaSizes | None) -> None:
+        """Find the table's regions in a memory, or make them."""
         self.memory = memory
         size = memory.config.max_experts
         if not memory.has(Segment.EXPERT, f"{NAME}.descriptors"):
@@ -100,16 +116,53 @@ class ExpertTable:
         self.wins: NDArray[np.int64] = regions["wins"]
         self.visits: NDArray[np.int64] = regions["visits"]
         self._gates, self._places, self._terms = table_arenas(memory, sizes)
+        self._seal: NDArray[np.uint8] = table_seal(memory)
+        self._lifted = False
         self.hot = HotCode(size)
         self._scratch: Scratch | None = None
-        self._needs = (0, 0, 0)
-        for slot in range(size):
-            if self._descriptors[slot, column.IDENTIFIER] or self.slots.identifiers[slot]:
-                self._admit(self._checked_entry(slot))
-        for arena, _, runs in self._runs():
-            arena.check_apart(runs)
-        if (self.duals_q16 > _MOST_DUAL_Q16).any() or (self.duals_q16 < -_MOST_DUAL_Q16).any():
-            raise damaged("a dual is out of range")
+
+    def copied(self, memory: Memory) -> ExpertTable:
+        """The same table in another memory, not sealed, on which a change can be tried.
+
+        Args:
+            memory: with the regions and words of this table's own; they are not checked again.
+        """
+        twin = ExpertTable.__new__(ExpertTable)
+        twin._bind(memory, None)
+        twin._needs = self._needs
+        twin._seal[0] = 0
+        return twin
+
+    @property
+    def sealed(self) -> bool:
+        """Whether only patches change which experts there are, and where."""
+        return bool(self._seal[0])
+
+    def seal(self) -> None:
+        """End the building of the machine; there is no way back."""
+        self._seal[0] = 1
+
+    @contextmanager
+    def lifted_seal(self) -> Iterator[None]:
+        """Let a sealed table change; for `patches.apply`, which has seen a certificate."""
+        before, self._lifted = self._lifted, True
+        try:
+            yield
+        finally:
+            self._lifted = before
+
+    def check_open(self) -> None:
+        """Refuse a change of a sealed table.
+
+        Raises:
+            ExpertError: the table is sealed.
+        """
+        if self.sealed and not self._lifted:
+            raise ExpertError(
+                "sealed, as the machine has been started or patched",
+                where="expert table",
+                fix="propose a patch, verify it, and apply it with its certificate",
+            )
 
     def __len__(self) -> int:
         return len(self.slots)
@@ -165,9 +218,11 @@ class ExpertTable:
             Its identifier.
 
         Raises:
-            ExpertError: it does not fit the machine, its name is too long, or an arena is full.
+            ExpertError: it does not fit the machine, its name is too long, an arena is full, or
+                the table is sealed.
             IdentifierError: the identifier is unfit or taken, or all slots are taken.
         """
+        self.check_open()
         config = self.memory.config
         check_fits(expert, config.n_bits, config.n_shared_bits)
         encoded = encode_expert(expert)
@@ -192,7 +247,9 @@ class ExpertTable:
 
         Raises:
             IdentifierError: it is not in the table.
+            ExpertError: the table is sealed.
         """
+        self.check_open()
         slot = self.slots.free(identifier)
         self.hot.drop(slot)
         self._descriptors[slot] = 0
@@ -246,9 +303,11 @@ class ExpertTable:
 
         Raises:
             IdentifierError: `keys` has another shape or type.
+            ExpertError: the table is sealed.
 
         Source: BEM core spec 1.3.
         """
+        self.check_open()
         source = self.slots.rebalance(keys)
         for table in (self._descriptors, self._names, self.codes, self.live):
             table[:] = table[source]

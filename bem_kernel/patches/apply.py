@@ -2,7 +2,8 @@
 
 A patch is tried on a copy, then written to the log, then made. What stops it half-way, such as an
 interrupt, is taken back, and the log says so; a killed process leaves whatever was saved last, see
-`store`.
+`store`. The first patch seals the table (`ExpertTable.seal`); the seal is lifted here and nowhere
+else.
 
 Source: BEM core spec 9.4, BEM_APPLY_PATCH; DESIGN 4.
 """
@@ -25,6 +26,7 @@ from bem_kernel.patches.history import Change, apply_entry, history, undo_entry
 from bem_kernel.patches.invariant import check_hold_now
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.structure import CHANGED, copied_table, structure_hash
+from bem_kernel.patches.verify import Proved, verify
 
 if TYPE_CHECKING:
     from bem_kernel.ledger.chain import Ledger
@@ -83,6 +85,36 @@ def undo(table: ExpertTable, log: Ledger) -> Change:
     return change
 
 
+def finish(table: ExpertTable, change: Change, where: str) -> None:
+    """Make a change that the log has and the machine has not, once it has been proved again.
+
+    Args:
+        table: of the machine.
+        change: the last one in the log.
+        where: the log, for messages.
+
+    Raises:
+        PatchError: the machine is not the one before the change, or the patch is not proved.
+        KernelError: there is no room.
+    """
+    patch = change.patch
+    if change.undone:
+        check_undo(table, change)
+    else:
+        check_structure(table, patch.before, "the log's last patch")
+        if not isinstance(verify(table, patch), Proved):
+            raise PatchError(
+                f"entry {change.index} is not proved",
+                where=where,
+                fix="restore the image and its log from copies",
+            )
+    with table.lifted_seal():
+        if change.undone:
+            revert(table, patch, change.trace)
+        else:
+            perform(table, patch)
+
+
 def check_undo(table: ExpertTable, change: Change) -> None:
     """Refuse to undo a patch in a machine that it has not made.
 
@@ -124,7 +156,9 @@ def _logged(
     index = log.append(entry)
     log.commit()
     try:
-        change()
+        table.seal()
+        with table.lifted_seal():
+            change()
         check_structure(table, entry["after"], "what was logged")
     except BaseException:
         for segment, words in before.items():

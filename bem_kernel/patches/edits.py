@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -77,9 +78,10 @@ def perform(table: ExpertTable, patch: Patch) -> Trace:
         kept_before = read_invariants(table.memory)
         write_invariants(table.memory, patch.invariants)
         return Trace(invariants=kept_before)
-    duals = {word: table.statistics(word).dual_q16 for word in table}
-    order = list(table)
-    gone = tuple(_take(table, word, order.index(word)) for word in patch.removed)
+    heirs = {word for entry in patch.added for word in entry.inherits}
+    duals = {word: table.statistics(word).dual_q16 for word in heirs}
+    ranks = [_rank(table, word) for word in patch.removed]
+    gone = tuple(map(partial(_take, table), patch.removed, ranks))
     kept = {each.identifier: each.numbers for each in gone}
     for entry in patch.added:
         table.add(entry.expert, entry.identifier, findable=entry.findable)
@@ -148,6 +150,11 @@ def rows_by_slot(table: ExpertTable) -> dict[str, NDArray[Any]]:
         if region.name.startswith("runner.") and region.shape == shape:
             rows[region.name] = memory.region(region.segment, region.name)
     return rows
+
+
+def _rank(table: ExpertTable, word: int) -> int:
+    """How many experts lie in lower slots."""
+    return int(np.count_nonzero(table.slots.identifiers[: table.slots.slot(word)]))
 
 
 def _take(table: ExpertTable, word: int, rank: int) -> Gone:

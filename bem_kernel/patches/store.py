@@ -18,13 +18,11 @@ from bem_kernel.experts.table import ExpertTable
 from bem_kernel.ledger.chain import Ledger, read_entries
 from bem_kernel.memory.image import load_image, save_image
 from bem_kernel.memory.memory import Memory
-from bem_kernel.patches.apply import apply, check_undo, undo
-from bem_kernel.patches.certificate import Certificate, check_structure, rehearse
-from bem_kernel.patches.edits import perform, revert
+from bem_kernel.patches.apply import apply, finish, undo
+from bem_kernel.patches.certificate import Certificate
 from bem_kernel.patches.history import Change, History, history
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.structure import structure_hash
-from bem_kernel.patches.verify import Proved, verify
 
 SUFFIX = ".patches.jsonl"
 
@@ -36,6 +34,8 @@ def log_path(image: str | Path) -> Path:
 
 class PatchStore:
     """An image and its log, opened for patching by one process; a context manager.
+
+    Opening seals the table: whatever changes it from now on is in the log.
 
     Attributes:
         path: of the image.
@@ -61,6 +61,7 @@ class PatchStore:
                 left.unlink()  # of a writer that was killed: whoever holds the log is alone
             self.memory: Memory = load_image(image)
             self.table = ExpertTable(self.memory)
+            self.table.seal()
             self._agree()
         except BaseException:
             self.log.close()
@@ -132,26 +133,9 @@ class PatchStore:
                 where=str(self.path),
                 fix="restore the image that belongs to the log",
             )
-        self._finish(last)
+        finish(self.table, last, str(self.log.path))
         save_image(self.memory, self.path)
 
     def _base(self) -> str:
         first = next(read_entries(self.log.path))
         return str(first.get("structure")) if first.get("kind") == "patch.base" else ""
-
-    def _finish(self, change: Change) -> None:
-        """Make a change that the log has and the image has not."""
-        patch = change.patch
-        if change.undone:
-            check_undo(self.table, change)
-            revert(self.table, patch, change.trace)
-            return
-        check_structure(self.table, patch.before, "the log's last patch")
-        if not isinstance(verify(self.table, patch), Proved):
-            raise PatchError(
-                f"entry {change.index} is not proved",
-                where=str(self.log.path),
-                fix="restore the image and its log from copies",
-            )
-        rehearse(self.table, patch)
-        perform(self.table, patch)

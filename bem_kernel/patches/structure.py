@@ -30,25 +30,36 @@ _OWN = [column.FIRST_GATE, column.FIRST_PLACE, column.FIRST_TERM]  # where in th
 
 
 def structure_hash(table: ExpertTable) -> str:
-    """SHA-256 over the structure, hex."""
+    """SHA-256 over the structure, hex; of what lies in memory now, nothing is remembered."""
     config = table.memory.config
     sizes = {"n_bits": config.n_bits, "n_shared_bits": config.n_shared_bits}
-    digest = hashlib.sha256(b"bem-structure-1\0" + canonical_json(sizes) + b"\n")
+    digest = hashlib.sha256(b"bem-structure-2\0" + canonical_json(sizes) + b"\n")
     digest.update(invariant_bytes(table.memory) + b"\n")
-    descriptors = table.arrays[0]
+    slots = np.flatnonzero(table.slots.identifiers)
+    descriptors = table.arrays[0][slots]
     arenas: tuple[NDArray[Any], ...] = table.arrays[1:4]  # gates, places, terms
-    names = table.memory.region(Segment.EXPERT, f"{NAME}.names")
-    for slot in np.flatnonzero(table.slots.identifiers).tolist():
-        row = descriptors[slot].astype("<i8")
-        firsts = row[_OWN].tolist()
-        n_places = int(row[column.N_INPUTS] + row[column.N_OUTPUTS])
-        counts = (int(row[column.N_GATES]), n_places, int(row[column.N_TERMS]))
-        row[_OWN] = 0
-        digest.update(row.tobytes() + names[slot].tobytes() + bytes([int(table.live[slot] != 0)]))
-        for arena, first, count in zip(arenas, firsts, counts, strict=True):
-            rows = arena[first : first + count]
-            digest.update(rows.astype(rows.dtype.newbyteorder("<")).tobytes())
+    counts = (
+        descriptors[:, column.N_GATES],
+        descriptors[:, column.N_INPUTS] + descriptors[:, column.N_OUTPUTS],
+        descriptors[:, column.N_TERMS],
+    )
+    runs = [
+        arena[_rows(descriptors[:, first], count)]
+        for arena, first, count in zip(arenas, _OWN, counts, strict=True)
+    ]
+    descriptors[:, _OWN] = 0
+    names = table.memory.region(Segment.EXPERT, f"{NAME}.names")[slots]
+    for array in (descriptors, names, (table.live[slots] != 0).astype(np.uint8), *runs):
+        digest.update(len(array).to_bytes(8, "little"))
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
     return digest.hexdigest()
+
+
+def _rows(firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The indices of runs of rows, one run after the other."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    return np.arange(total, dtype=np.int64) + np.repeat(firsts - (ends - counts), counts)
 
 
 def copied_table(table: ExpertTable) -> ExpertTable:
@@ -62,4 +73,4 @@ def copied_table(table: ExpertTable) -> ExpertTable:
     for segment in CHANGED:
         used = memory.used_words(segment)
         twin.words(segment)[:used] = memory.words(segment)[:used]
-    return ExpertTable(twin)
+    return table.copied(twin)

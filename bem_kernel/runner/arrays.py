@@ -237,11 +237,6 @@ class RunnerArrays:
         """Clear what is kept of a slot whose expert has changed."""
         self.charges_q16[slot] = self._losses[slot] = self._choices[slot] = 0
 
-    def move(self, source: NDArray[np.int64]) -> None:
-        """Follow a rebalancing of slots; see `ExpertTable.rebalance`."""
-        for row in (self.charges_q16, self._losses, self._choices):
-            row[:] = row[source]
-
 
 def _settings(memory: Memory, config: RunnerConfig) -> NDArray[np.int64]:
     settings = np.zeros(SETTINGS, dtype=np.int64)

@@ -4,6 +4,9 @@
     machine = ExpertMachine(memory, bits=("asked", "known", "said", "good"))
     machine.define("say what is known", {"said": "asked & known"})
 
+Its builder adds experts. The first run seals the table: from then on the machine changes only by
+patches that are proved (`patches.apply`).
+
 Runs are deterministic: the same memory, key and world give the same steps, and a machine that is
 saved and loaded goes on as if it had not stopped.
 
@@ -18,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bem_kernel.errors import RunnerError
 from bem_kernel.experts.expert import Expert, expert_from_expressions
@@ -70,8 +72,8 @@ class ExpertMachine:
         arrays: what the kernels work on.
         journal: of the log; None without one.
         hooks: called with the machine after each update of the policy, on the mid path: the place
-            to offer work to a `SlowPath` and to collect what is done, such as experts to add or
-            retire. The run waits for a hook, so it returns at once.
+            to offer work to a `SlowPath` and to collect what is done, such as proofs of patches to
+            apply. The run waits for a hook, so it returns at once.
 
     Args:
         memory: new, or loaded from an image; then `config` is the one it was made with.
@@ -122,9 +124,10 @@ class ExpertMachine:
             Its identifier.
 
         Raises:
-            ExpertError: it does not fit, or the table has no room for it.
+            ExpertError: it does not fit, the table has no room for it, or the machine has run.
             IdentifierError: all slots are taken.
         """
+        self.table.check_open()
         identifier = None if at is None else self._free_near(query_for(self.config.query, at))
         word = self.table.add(expert, identifier, findable=findable)
         self.arrays.forget(self.table.slots.slot(word))
@@ -159,11 +162,11 @@ class ExpertMachine:
         """Take an expert out.
 
         Raises:
+            ExpertError: the machine has run.
             IdentifierError: it is not in the table.
         """
         slot = self.table.slots.slot(identifier)
         name = self.table.expert(identifier).name
-        self.learn()
         self.table.retire(identifier)
         self.arrays.forget(slot)
         self._note("retire", identifier, name)
@@ -176,9 +179,10 @@ class ExpertMachine:
         progress: Callable[[int], object] | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> EpisodeReport:
-        """Play an episode, and learn from it; see `episode.run_episode`."""
+        """Play an episode, and learn from it; see `episode.run_episode`. It seals the table."""
         from bem_kernel.runner.episode import run_episode
 
+        self.table.seal()
         return run_episode(self, world, steps, progress=progress, checkpoint=checkpoint)
 
     def learn(self) -> None:
@@ -236,11 +240,6 @@ class ExpertMachine:
         live = self.table.live != 0
         best = int(self.arrays.charges_q16[live].min()) if live.any() else 0
         return int(self.arrays.clock[TOTAL_LOSS_Q16]) - best
-
-    def rebalance(self, keys: NDArray[np.int64] | None = None) -> None:
-        """Move experts to other slots; see `ExpertTable.rebalance`."""
-        self.learn()
-        self.arrays.move(self.table.rebalance(keys))
 
     def save(self, path: str | Path) -> str:
         """Write an image of the memory, all or nothing, and return its Merkle root, hex.

@@ -135,7 +135,7 @@ def test_an_image_and_a_log_of_two_machines(image: Path, tmp_path: Path) -> None
     with PatchStore(image) as store:
         patch = propose_remap(store.table, list(store.table)[::-1], reason="x")
         store.apply(patch, certified(store, patch))
-        store.table.retire(store.table.find("b"))  # past all patches
+        store.table.live[0] = 0  # past all patches, straight in memory
         save_image(store.memory, image)
     with pytest.raises(PatchError, match=r"has structure [0-9a-f]{16}, its log leads to"):
         PatchStore(image)

@@ -15,12 +15,20 @@ from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import ExpertError, IdentifierError, KernelError, RunnerError
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.place import Field, Place, Scatter, Space, write_field
+from bem_kernel.experts.table import ExpertTable
 from bem_kernel.lanes import pack_lanes
 from bem_kernel.ledger.chain import Ledger, read_entries
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import load_image
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
+from bem_kernel.patches.apply import apply
+from bem_kernel.patches.certificate import certify, evidence_for
+from bem_kernel.patches.formula import Obligation
+from bem_kernel.patches.obligations import obligations
+from bem_kernel.patches.patch import Patch
+from bem_kernel.patches.propose import propose_remap, propose_retire
+from bem_kernel.patches.verify import Proved, prove, verify
 from bem_kernel.runner.config import RunnerConfig
 from bem_kernel.runner.episode import Checkpoint
 from bem_kernel.runner.layout import HEAD, STEP, T_SLOT, TAIL
@@ -300,42 +308,65 @@ def test_a_retired_expert_is_not_chosen_again(tmp_path: Path) -> None:
         machine.retire(chatty)
 
 
-def test_slow_work_is_offered_and_collected_between_updates() -> None:
-    """A worker beside the run names the expert to retire; the run never waits for it."""
+def test_slow_work_is_offered_and_collected_between_updates(tmp_path: Path) -> None:
+    """A worker beside the run proves that an expert may go; the run never waits for it."""
     machine = new_machine(RunnerConfig(learning=Learning(0)))
     released = threading.Event()
     retired_at = []
 
-    def verdict(identifier: int) -> int:
+    def proofs(owed: Sequence[Obligation]) -> object:
         released.wait(30)
-        return identifier
+        return prove(owed)
 
-    with SlowPath({"verdict": verdict}) as slow:
+    with SlowPath({"prove": proofs}) as slow, Ledger(tmp_path / "patches") as log:
+        patches: list[Patch] = []
 
         def hook(running: ExpertMachine) -> None:
+            table = running.table
             if running.steps == 64:
-                slow.offer("verdict", running.table.find("chatty"))
+                patches.append(propose_retire(table, [table.find("chatty")], reason="x"))
+                slow.offer("prove", obligations(table, patches[0]))
             if running.steps == 640:
                 released.set()
                 slow.wait(timeout_s=30)  # for the test's sake; a hook would just look
             for outcome in slow.collect():
-                running.retire(outcome.result)
-                running.define("silent", {"said": "false"})
+                evidence = evidence_for(patches[0], outcome.result)
+                apply(table, patches[0], certify(table, patches[0], evidence), log)
                 retired_at.append(running.steps)
 
         machine.hooks.append(hook)
         machine.run(judged(machine), 1280)
     assert retired_at == [640]
-    standings = {standing.name: standing.visits for standing in machine.standings()}
-    assert set(standings) == {"careful", "silent"} and standings["silent"] > 200
+    assert {standing.name for standing in machine.standings()} == {"careful"}
 
 
-def test_moving_experts_changes_no_choice() -> None:
+def test_a_machine_that_has_run_changes_by_patches_alone() -> None:
+    machine = new_machine()
+    word = machine.define("later", {"said": "known"})
+    machine.retire(word)  # whoever builds it may think again
+    machine.run(judged(machine), 10)
+    sealed = "expert table: sealed, as the machine has been started or patched; propose a patch"
+    for change in (
+        lambda: machine.define("more", {"said": "known"}, at=3),
+        lambda: machine.retire(machine.table.find("careful")),
+        lambda: machine.table.add(machine.table.expert(machine.table.find("careful"))),
+        machine.table.rebalance,
+    ):
+        with pytest.raises(ExpertError, match=sealed):
+            change()
+    assert {standing.name for standing in machine.standings()} == {"careful", "chatty"}
+    assert ExpertTable(machine.memory).sealed  # in every image too
+
+
+def test_moving_experts_changes_no_choice(tmp_path: Path) -> None:
     still, moved = new_machine(), new_machine()
     for machine in (still, moved):
         machine.run(judged(machine), 100)
-    order = -np.arange(16, dtype=np.int64)
-    moved.rebalance(order)
+    remap = propose_remap(moved.table, list(moved.table)[::-1], reason="x")
+    verdict = verify(moved.table, remap)
+    assert isinstance(verdict, Proved)
+    with Ledger(tmp_path / "patches") as log:
+        apply(moved.table, remap, verdict.certificate, log)
     assert moved.table.slots.slot(moved.table.find("careful")) == 2
     assert moved.standings() == still.standings()
     assert moved.regret_q16() == still.regret_q16()
