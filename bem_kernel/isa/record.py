@@ -14,11 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bb_core.canonical import fingerprint
-from bem_kernel.circuits.record import CircuitModel, circuit_record
 from bem_kernel.errors import KernelError, ProgramError
-from bem_kernel.experts.expert import Condition, Expert
-from bem_kernel.experts.place import Field as FieldOfM
-from bem_kernel.experts.place import Place, Scatter, Space
+from bem_kernel.experts.record import ExpertModel, expert_record
 from bem_kernel.isa.encoding import decode
 from bem_kernel.isa.program import Data, HostPort, Node, Program, check_text
 
@@ -30,26 +27,6 @@ _Hex = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
-
-
-_Integer = Annotated[int, Field(ge=-(1 << 48), le=1 << 48, strict=True)]
-
-
-class _Place(_Record):
-    space: Annotated[int, Field(ge=0, le=1, strict=True)]
-    base: _Integer
-    terms: list[tuple[_Integer, _Integer, _Integer]]
-    enable: _Number | None = None
-
-
-class _Expert(_Record):
-    name: str
-    reads: list[_Number]
-    circuit: CircuitModel
-    writes: list[_Number]
-    gathers: list[_Place] = []
-    scatters: list[_Place] = []
-    condition: tuple[_Number, Annotated[bool, Field(strict=True)]] | None = None
 
 
 class _Port(_Record):
@@ -76,37 +53,13 @@ class _Debug(_Record):
 class _Program(_Record):
     format: Literal["bem-program-2"]
     bits: list[str]
-    experts: list[_Expert]
+    experts: list[ExpertModel]
     ports: list[_Port]
     data: list[_Data]
     nodes: list[_Node]
     texts: list[str]
     code: list[_Hex]
     debug: _Debug | None = None
-
-
-def expert_record(expert: Expert) -> dict[str, Any]:
-    """The expert as JSON values; what few experts have is there only if they have it."""
-    record: dict[str, Any] = {
-        "name": expert.name,
-        "reads": list(expert.reads),
-        "circuit": circuit_record(expert.circuit),
-        "writes": list(expert.writes),
-    }
-    if expert.gathers:
-        record["gathers"] = [_place_record(place) for place in expert.gathers]
-    if expert.scatters:
-        record["scatters"] = [
-            _place_record(scatter.place) | {"enable": scatter.enable} for scatter in expert.scatters
-        ]
-    if expert.condition is not None:
-        record["condition"] = [expert.condition.bit, expert.condition.value]
-    return record
-
-
-def _place_record(place: Place) -> dict[str, Any]:
-    terms = [[field.offset, field.width, stride] for field, stride in place.terms]
-    return {"space": int(place.space), "base": place.base, "terms": terms}
 
 
 def program_record(program: Program, debug: bool = True) -> dict[str, Any]:
@@ -165,7 +118,7 @@ def _program(read: _Program) -> Program:
         code[pc] = replace(code[pc], line=line)
     program = Program(
         tuple(read.bits),
-        tuple(_expert(e) for e in read.experts),
+        tuple(e.expert() for e in read.experts),
         tuple(HostPort(p.name, tuple(p.writes)) for p in read.ports),
         tuple(code),
         tuple(Data(d.name, tuple(int(w, 16) for w in d.words)) for d in read.data),
@@ -177,27 +130,6 @@ def _program(read: _Program) -> Program:
             "not the texts of the code in order of first use", where="texts", fix="assemble again"
         )
     return program
-
-
-def _expert(read: _Expert) -> Expert:
-    if any(place.enable is not None for place in read.gathers):
-        raise ProgramError(
-            "what is read has no enabling output", where=f"expert {read.name}", fix="drop enable"
-        )
-    return Expert(
-        read.name,
-        tuple(read.reads),
-        read.circuit.circuit(),
-        tuple(read.writes),
-        tuple(_place(place) for place in read.gathers),
-        tuple(Scatter(_place(place), place.enable) for place in read.scatters),
-        Condition(*read.condition) if read.condition else None,
-    )
-
-
-def _place(read: _Place) -> Place:
-    terms = tuple((FieldOfM(offset, width), stride) for offset, width, stride in read.terms)
-    return Place(Space(read.space), read.base, terms)
 
 
 def program_fingerprint(program: Program) -> str:

@@ -16,12 +16,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bem_kernel.errors import KernelError, PatchError
-from bem_kernel.isa.record import expert_record
+from bem_kernel.experts.record import ExpertModel, expert_record
 from bem_kernel.patches.certificate import Certificate, certificate_record
 from bem_kernel.patches.edits import Gone, Trace
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.record import (
-    ExpertModel,
     InvariantModel,
     invariant_record,
     patch_from_record,

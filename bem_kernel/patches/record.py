@@ -11,15 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bem_kernel.circuits.record import CircuitModel, circuit_record
 from bem_kernel.errors import KernelError, PatchError
-from bem_kernel.experts.expert import Condition, Expert
-from bem_kernel.experts.place import Field as FieldOfM
-from bem_kernel.experts.place import Place, Scatter, Space
-from bem_kernel.isa.record import expert_record
+from bem_kernel.experts.record import Bit, ExpertModel, expert_record
 from bem_kernel.patches.patch import Entry, Invariant, Kind, Patch, Predicate, Scope
 
 FORMAT = "bem-patch-1"
 
-_Bit = Annotated[int, Field(ge=0, lt=1 << 48, strict=True)]
 _Word = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
 _Integer = Annotated[int, Field(ge=-(1 << 48), le=1 << 48, strict=True)]
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -30,50 +26,8 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class _Place(_Record):
-    space: Annotated[int, Field(ge=0, le=1, strict=True)]
-    base: _Integer
-    terms: list[tuple[_Integer, _Integer, _Integer]]
-
-    def place(self) -> Place:
-        terms = tuple((FieldOfM(offset, width), stride) for offset, width, stride in self.terms)
-        return Place(Space(self.space), self.base, terms)
-
-
-class _Scatter(_Place):
-    enable: _Word | None
-
-
-class ExpertModel(_Record):
-    """The shape of what `isa.record.expert_record` writes."""
-
-    name: str
-    reads: list[_Bit]
-    circuit: CircuitModel
-    writes: list[_Bit]
-    gathers: list[_Place] = []
-    scatters: list[_Scatter] = []
-    condition: tuple[_Bit, _Flag] | None = None
-
-    def expert(self) -> Expert:
-        """The expert in the record.
-
-        Raises:
-            KernelError: it is none.
-        """
-        return Expert(
-            self.name,
-            tuple(self.reads),
-            self.circuit.circuit(),
-            tuple(self.writes),
-            tuple(place.place() for place in self.gathers),
-            tuple(Scatter(place.place(), place.enable) for place in self.scatters),
-            None if self.condition is None else Condition(*self.condition),
-        )
-
-
 class _Scope(_Record):
-    bits: list[_Bit]
+    bits: list[Bit]
     care: CircuitModel | None
 
 
@@ -81,7 +35,7 @@ class InvariantModel(_Record):
     """The shape of an invariant's record."""
 
     name: str
-    bits: list[_Bit]
+    bits: list[Bit]
     circuit: CircuitModel
 
     def invariant(self) -> Invariant:
