@@ -1,0 +1,161 @@
+"""From traces of tool calls to attempts at actions, which action models are learned from.
+
+A trace is followed step by step. What is known at a step is what the answers before it said: which
+tools succeeded on which objects, and what the fields of an object are. The facts of a call speak of
+its own objects, through the names of its arguments:
+
+    logged_in                  a tool that is about no object succeeded before
+    confirmed(order)           a tool succeeded before on this object
+    status.shipped(order)      the last answer about the object said so
+    status.new(order)          it said something that the vocabulary does not know
+    known.refunded(order)      it named the field, and not null
+    amount.at_most.total(order)  an argument against a number among the object's fields
+    level.express, repeated    an argument; the same call has succeeded before
+
+What no answer has said is false. A success also tells facts about `self`, the object it found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import permutations
+from typing import Any
+
+from bb_core.trace import Trace, TraceStep
+from bb_domains.fluents import SELF
+from bb_domains.vocabulary import (
+    Vocabulary,
+    is_number,
+    reference,
+    step_position,
+    vocabulary_of,
+    word,
+)
+from bem_kernel.learning.action_traces import Attempt
+
+
+def attempts_of(traces: Iterable[Trace], vocabulary: Vocabulary | None = None) -> list[Attempt]:
+    """Every call of some traces as an attempt at its tool.
+
+    Args:
+        traces: successes and failures.
+        vocabulary: what to speak about; None: what these traces do. Traces that a learned model is
+            to be tried on need that of the traces it was learned from.
+
+    Raises:
+        KeyError: a tool is not in the vocabulary.
+    """
+    kept = list(traces)
+    known = vocabulary_of(kept) if vocabulary is None else vocabulary
+    return [attempt for trace in kept for attempt in _follow(trace, known)]
+
+
+@dataclass
+class _Knowledge:
+    """What the answers so far have said.
+
+    Attributes:
+        done: (tool, identifiers of its objects) of the calls that succeeded.
+        calls: (tool, resolved arguments) of these.
+        fields: of each object by identifier.
+    """
+
+    done: set[tuple[str, tuple[str, ...]]] = field(default_factory=set)
+    calls: set[tuple[str, str]] = field(default_factory=set)
+    fields: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+def _follow(trace: Trace, vocabulary: Vocabulary) -> Iterator[Attempt]:
+    known = _Knowledge()
+    for number, step in enumerate(trace.steps):
+        args = {name: _resolved(value, trace) for name, value in step.args.items()}
+        before = _facts(step.tool, args, vocabulary, known)
+        after: dict[str, bool] = {}
+        if step.ok:
+            _learn(step, args, vocabulary, known)
+            after = _facts(step.tool, args, vocabulary, known)
+            if step.tool in vocabulary.finds:
+                after[f"{vocabulary.name(step.tool)}({SELF})"] = True
+        source = f"{trace.id} step {number}"
+        parameters = vocabulary.objects[step.tool]
+        yield Attempt(step.tool, before, step.ok, after, parameters, source)
+
+
+def _resolved(value: Any, trace: Trace) -> Any:
+    """The value that a reference stands for."""
+    ref = reference(value)
+    if ref is None:
+        return value
+    found: Any = trace.steps[step_position(ref)].result
+    for part in ref.path.split("."):
+        found = found[part]
+    return found
+
+
+def _learn(
+    step: TraceStep, args: Mapping[str, Any], vocabulary: Vocabulary, known: _Knowledge
+) -> None:
+    """Take in a success and its answer."""
+    objects = tuple(str(args[arg]) for arg in vocabulary.objects[step.tool])
+    answer = step.result if isinstance(step.result, dict) else {}
+    how = vocabulary.finds.get(step.tool)
+    if how is not None:
+        objects = (str(answer[how.path]),)
+    known.done.add((step.tool, objects))
+    known.calls.add((step.tool, repr(sorted(args.items()))))
+    paths = {found.kind: found.path for found in vocabulary.finds.values()}
+    for kind, identifier in zip(vocabulary.signature(step.tool), objects, strict=True):
+        if str(answer.get(paths[kind])) == identifier:  # the answer is about this object
+            known.fields.setdefault(identifier, {}).update(answer)
+
+
+def _facts(
+    tool: str, args: Mapping[str, Any], vocabulary: Vocabulary, known: _Knowledge
+) -> dict[str, bool]:
+    """Every fact of a call."""
+    objects = vocabulary.objects[tool]
+    facts = dict(_history(objects, args, vocabulary, known))
+    for arg, kind in objects.items():
+        fields = known.fields.get(str(args[arg]), {})
+        facts |= _field_facts(arg, kind, fields, vocabulary)
+        for amount in vocabulary.amounts.get(tool, ()):
+            for number in vocabulary.numbers.get(kind, ()):
+                there = is_number(args.get(amount)) and is_number(fields.get(number))
+                at_most = there and args[amount] <= fields[number]
+                facts[f"{amount}.at_most.{number}({arg})"] = at_most
+    for arg, values in vocabulary.values.get(tool, {}).items():
+        facts |= _value_facts(arg, values, args.get(arg), "")
+    if len(objects) < len(args) and objects:
+        facts["repeated"] = (tool, repr(sorted(args.items()))) in known.calls
+    return facts
+
+
+def _history(
+    objects: Mapping[str, str], args: Mapping[str, Any], vocabulary: Vocabulary, known: _Knowledge
+) -> Iterator[tuple[str, bool]]:
+    """Which tools have succeeded on which of the call's objects."""
+    for tool in vocabulary.objects:
+        kinds, name = vocabulary.signature(tool), vocabulary.name(tool)
+        for chosen in permutations(objects, len(kinds)):
+            if tuple(objects[arg] for arg in chosen) == kinds:
+                done = (tool, tuple(str(args[arg]) for arg in chosen)) in known.done
+                yield f"{name}({','.join(chosen)})" if chosen else name, done
+
+
+def _field_facts(
+    arg: str, kind: str, fields: Mapping[str, Any], vocabulary: Vocabulary
+) -> dict[str, bool]:
+    facts: dict[str, bool] = {}
+    for name, values in vocabulary.fields.get(kind, {}).items():
+        facts |= _value_facts(name, values, fields.get(name), f"({arg})")
+    for name in vocabulary.nullable.get(kind, ()):
+        facts[f"known.{name}({arg})"] = fields.get(name) is not None
+    return facts
+
+
+def _value_facts(name: str, values: tuple[str, ...], value: Any, of: str) -> dict[str, bool]:
+    """Which of its values a field or argument has; `new` for one that was never seen."""
+    found = None if value is None else word(value)
+    facts = {f"{name}.{each}{of}": found == each for each in values}
+    return {**facts, f"{name}.new{of}": found is not None and found not in values}
