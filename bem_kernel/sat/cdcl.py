@@ -19,41 +19,50 @@ import numpy as np
 
 from bem_kernel.compiled import kernel
 from bem_kernel.sat.cells import cell, put
-from bem_kernel.sat.clauses import load, reduce, refute, start, write_step
-from bem_kernel.sat.heap import decide
+from bem_kernel.sat.clauses import reduce, refute, write_step
 from bem_kernel.sat.layout import (
     CONFLICTS,
     FAILED_SIZE,
     HEADER,
     KEEP_AT_MOST,
     LEARNT_FROM,
+    LEVEL,
     LEVEL_NOW,
     LOG_FULL,
     LOGGED,
     N_LEARNT,
     N_VARS,
     NEXT_ASSUMPTION,
+    REASON,
     REFUTED,
     RESTARTS,
     SATISFIABLE,
     SCALARS,
+    SCRATCH,
+    SEEN,
+    SIZE,
+    TRAIL,
     TRAIL_SIZE,
     UNKNOWN,
     UNSATISFIABLE,
     USED,
+    VALUE,
     WS_FULL,
+    stride,
 )
 from bem_kernel.sat.learn import learn
+from bem_kernel.sat.load import load, start
+from bem_kernel.sat.order import decide
 from bem_kernel.sat.trail import assign, backtrack, open_level, propagate
 
 _LUBY_UNIT = 128
 
 
 @kernel("void(int32[::1], int64, int64)")
-def _fail(ws, n, literal):
+def _fail(ws, w, literal):
     """Find the assumptions that make an assumption false; they go to the scratch row."""
-    level, reason, trail = SCALARS + 4 * n, SCALARS + 5 * n, SCALARS + 6 * n
-    seen, failed = SCALARS + 11 * n, SCALARS + 12 * n
+    level, reason, trail = SCALARS + LEVEL * w, SCALARS + REASON * w, SCALARS + TRAIL * w
+    seen, failed = SCALARS + SEEN * w, SCALARS + SCRATCH * w
     put(ws, failed, literal)
     size = 1
     put(ws, seen + (literal >> 1), 1)
@@ -71,7 +80,7 @@ def _fail(ws, n, literal):
                 put(ws, failed + size, true)
                 size += 1
             continue
-        for k in range(clause + HEADER, clause + HEADER + cell(ws, clause)):
+        for k in range(clause, clause + cell(ws, clause + SIZE)):
             put(ws, seen + (cell(ws, k) >> 1), 1)
         put(ws, seen + variable, 0)
     put(ws, seen + (literal >> 1), 0)
@@ -79,17 +88,17 @@ def _fail(ws, n, literal):
 
 
 @kernel("int64(int32[::1], int64, int32[::1])")
-def _next_assumption(ws, n, assumptions):
+def _next_assumption(ws, w, assumptions):
     """The next assumption that does not hold yet (as a literal); -1 if all do, -2 if one failed."""
-    value = SCALARS
     while cell(ws, NEXT_ASSUMPTION) < assumptions.shape[0]:
-        signed = assumptions[cell(ws, NEXT_ASSUMPTION)]
+        signed = np.int64(assumptions[cell(ws, NEXT_ASSUMPTION)])
         literal = 2 * (signed - 1) if signed > 0 else 2 * (-signed - 1) + 1
-        if cell(ws, value + literal) < 0:
-            _fail(ws, n, literal)
+        truth = cell(ws, SCALARS + VALUE * w + literal)
+        if truth < 0:
+            _fail(ws, w, literal)
             return -2
         put(ws, NEXT_ASSUMPTION, cell(ws, NEXT_ASSUMPTION) + 1)
-        if cell(ws, value + literal) == 0:
+        if truth == 0:
             return literal
     return -1
 
@@ -137,9 +146,10 @@ def search(ws, log, assumptions, budget):
         that have it. The solver is at level 0 again except after SATISFIABLE.
     """
     n = np.int64(cell(ws, N_VARS))
+    w = stride(n)
     until = cell(ws, CONFLICTS) + budget
     restart_at = cell(ws, CONFLICTS) + _LUBY_UNIT * _luby(np.int64(cell(ws, RESTARTS)))
-    backtrack(ws, n, 0)
+    backtrack(ws, w, 0)
     put(ws, FAILED_SIZE, 0)
     put(ws, NEXT_ASSUMPTION, 0)
     while True:
@@ -147,45 +157,45 @@ def search(ws, log, assumptions, budget):
             return UNSATISFIABLE
         status = UNKNOWN if cell(ws, CONFLICTS) >= until else _room(ws, log, n)
         if status != SATISFIABLE:
-            backtrack(ws, n, 0)
+            backtrack(ws, w, 0)
             return status
-        conflict = propagate(ws, n)
+        conflict = propagate(ws, w)
         if conflict != 0:
             put(ws, CONFLICTS, cell(ws, CONFLICTS) + 1)
             if cell(ws, LEVEL_NOW) == 0:
                 refute(ws, log)
             else:
-                learn(ws, log, conflict)
+                learn(ws, log, w, conflict)
             continue
         if cell(ws, CONFLICTS) >= restart_at:
-            backtrack(ws, n, 0)
+            backtrack(ws, w, 0)
             put(ws, RESTARTS, cell(ws, RESTARTS) + 1)
             restart_at = cell(ws, CONFLICTS) + _LUBY_UNIT * _luby(np.int64(cell(ws, RESTARTS)))
         if cell(ws, N_LEARNT) > cell(ws, KEEP_AT_MOST):
-            backtrack(ws, n, 0)
-            reduce(ws, log, n)
-        literal = _next_assumption(ws, n, assumptions)
+            backtrack(ws, w, 0)
+            reduce(ws, log, w)
+        literal = _next_assumption(ws, w, assumptions)
         if literal == -2:
-            return _give_up(ws, log, n)
+            return _give_up(ws, log, w)
         if literal == -1:
-            literal = decide(ws, n)
+            literal = decide(ws, w)
             if literal < 0:
                 return SATISFIABLE
-        open_level(ws, n)
-        assign(ws, n, literal, 0)
+        open_level(ws, w)
+        assign(ws, w, literal, 0)
 
 
 @kernel("int64(int32[::1], int32[::1], int64)")
-def _give_up(ws, log, n):
+def _give_up(ws, log, w):
     """Log the clause that says which assumptions fail together."""
-    failed = SCALARS + 12 * n
+    failed = SCALARS + SCRATCH * w
     size = np.int64(cell(ws, FAILED_SIZE))
     for i in range(size):
         put(ws, failed + i, cell(ws, failed + i) ^ 1)
     write_step(ws, log, failed, size, 1)
     for i in range(size):
         put(ws, failed + i, cell(ws, failed + i) ^ 1)
-    backtrack(ws, n, 0)
+    backtrack(ws, w, 0)
     return UNSATISFIABLE
 
 

@@ -21,7 +21,7 @@ from bem_kernel.errors import CnfError
 from bem_kernel.logic.cnf import Cnf, is_satisfied
 from bem_kernel.logic.drat_text import parse_drat
 from bem_kernel.logic.proof import Proof
-from bem_kernel.sat import cdcl, clauses, layout, trail
+from bem_kernel.sat import cdcl, clauses, layout, load, trail
 
 DEFAULT_BUDGET = 10_000
 MAX_SMALL_VARS = 5_000
@@ -100,7 +100,7 @@ class Solver:
         self._cells = np.empty(2 * layout.cells_for(n_vars, 16, 64) + 1024, dtype=np.int32)
         self._log = np.empty(1024 + 4 * n_vars, dtype=np.int32)
         self._formulas: list[Cnf] = []
-        clauses.start(self._cells, n_vars)
+        load.start(self._cells, n_vars)
 
     def add(self, cnf: Cnf) -> None:
         """Add clauses.
@@ -119,7 +119,7 @@ class Solver:
         needed = int(cells[layout.USED]) + layout.HEADER * len(cnf) + len(cnf.literals)
         self._cells = _grown(cells, needed + self.n_vars + 64)
         self._log = _grown(log, int(log_end(self._cells)) + 64)
-        trail.backtrack(self._cells, self.n_vars, 0)
+        trail.backtrack(self._cells, layout.stride(self.n_vars), 0)
         for i in range(len(cnf)):
             start, end = cnf.offsets[i], cnf.offsets[i + 1]
             clauses.add_clause(self._cells, self._log, cnf.literals, start, end)
@@ -232,7 +232,7 @@ def _verdict(status: int, cells: _Cells, log: _Cells, conflicts_before: int) -> 
         values = cells[layout.SCALARS : layout.SCALARS + 2 * n : 2]
         return Satisfiable(values > 0, "own")
     if status == layout.UNSATISFIABLE:
-        first = layout.SCALARS + 12 * n
+        first = layout.SCALARS + layout.SCRATCH * layout.stride(n)
         inner = cells[first : first + int(cells[layout.FAILED_SIZE])].tolist()
         failed = tuple(-(x >> 1) - 1 if x & 1 else (x >> 1) + 1 for x in inner)
         return Unsatisfiable(failed, "own", log[: log_end(cells)].copy())
