@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.errors import HoareError
-from bem_kernel.hoare.annotations import ENTRY, Annotations
-from bem_kernel.hoare.obligations import MAX_NODES, Annotated, Node, NodeAt, Obligation
+from bem_kernel.hoare.annotations import Annotations
+from bem_kernel.hoare.obligations import Annotated, Node, Obligation
 from bem_kernel.hoare.replay import Counterexample, Reply, replay
 from bem_kernel.hoare.words import Formula, number
 from bem_kernel.isa.core import signed
@@ -116,28 +116,14 @@ def hoare_check(
     """
     annotated = Annotated(program, annotations)
     solver = _Solver(budget, hand_over)
-    todo, met = [NodeAt(ENTRY, 0)], {NodeAt(ENTRY, 0)}
     edges: list[Edge] = []
     exact: dict[str, bool | None] = {}
     refutations: list[Refutation] = []
-    while todo:
-        at = todo.pop(0)
-        node = annotated.node(at)
+    for node in annotated.nodes():
         found, refuted, weakest = _decide_node(annotated, node, solver)
         edges += found
         refutations += refuted
-        exact[at.name] = _and(exact.get(at.name, True), weakest)
-        for obligation in node.obligations:
-            target = obligation.target
-            if target is not None and target.pc < len(program.code) and target not in met:
-                met.add(target)
-                todo.append(target)
-        if len(met) > MAX_NODES:
-            raise HoareError(
-                f"over {MAX_NODES} annotated nodes in different calls",
-                where="hoare",
-                fix="annotate fewer nodes inside calls",
-            )
+        exact[node.at.name] = _and(exact.get(node.at.name, True), weakest)
     unreached = tuple(name for name in annotated.names.values() if name not in exact)
     return Report(tuple(edges), exact, tuple(refutations), solver.proofs, unreached)
 

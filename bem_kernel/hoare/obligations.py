@@ -11,7 +11,7 @@ Source: BEM core spec 9.2; Hoare 1969, Floyd 1967.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from bem_kernel.errors import HoareError
@@ -184,6 +184,29 @@ class Annotated:
             return NodeAt(EXIT, len(self.layout.program.code))
         name = self.names.get(pc)
         return None if name is None else NodeAt(name, pc, calls)
+
+    def nodes(self) -> Iterator[Node]:
+        """The nodes that paths come to, from `entry` on; those in different calls are told apart.
+
+        Raises:
+            HoareError: as `node`, or there are too many.
+        """
+        todo, met = [NodeAt(ENTRY, 0)], {NodeAt(ENTRY, 0)}
+        while todo:
+            node = self.node(todo.pop(0))
+            yield node
+            for obligation in node.obligations:
+                target = obligation.target
+                if target is None or target in met or target.pc == len(self.layout.program.code):
+                    continue
+                met.add(target)
+                todo.append(target)
+            if len(met) > MAX_NODES:
+                raise HoareError(
+                    f"over {MAX_NODES} annotated nodes in different calls",
+                    where="hoare",
+                    fix="annotate fewer nodes inside calls",
+                )
 
     def node(self, at: NodeAt) -> Node:
         """A node with its obligations.

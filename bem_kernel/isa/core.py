@@ -152,7 +152,8 @@ def load(program: Program, lanes: int, memory: Memory | None = None) -> Core:
         )
     for expert in program.experts:
         check_fits(expert, config.n_bits, config.n_shared_bits)
-    _region(memory, Segment.CODE, CODE, len(program.code))[:] = program.words
+    code = _region(memory, Segment.CODE, CODE, len(program.code), longer=True)
+    code[: len(program.code)], code[len(program.code) :] = program.words, 0
     _region(memory, Segment.SHARED, DATA, len(data))[:] = np.array(data, dtype=np.uint64)
     _region(memory, Segment.SHARED, HOST, mailboxes)[:] = 0
     return Core(program, memory, lanes, lane_mask(lanes, memory.pitch))
@@ -204,13 +205,15 @@ def _fitting(program: Program, lanes: int, n_words: int) -> MachineConfig:
     )
 
 
-def _region(memory: Memory, segment: Segment, name: str, size: int) -> Word:
-    """The program's region, made if it is not there."""
+def _region(
+    memory: Memory, segment: Segment, name: str, size: int, *, longer: bool = False
+) -> Word:
+    """The program's region, made if it is not there; one with room to spare will do if `longer`."""
     if not memory.has(segment, name):
         made: Word = memory.allocate(segment, name, np.uint64, (size,))
         return made
     found: Word = memory.region(segment, name)
-    if found.shape != (size,):
+    if found.shape != (size,) and not (longer and len(found) > size):
         raise MachineError(
             f"another program left {len(found)} words in {segment.name}.{name}, {size} are needed",
             where="machine",
