@@ -33,6 +33,7 @@ from bem_kernel.sat.check import Satisfiable, Unsatisfiable, check
 
 PROOF_WIDTH = 64
 SMALL_WIDTH = 4  # a power of two, so that addresses fill it
+MIDDLE_WIDTH = 8
 _PROFILES: tuple[tuple[int, ...], ...] = ((), (3, 2))  # tried in turn; see invariant.Candidate
 _OWN_BUDGET = 2_000
 
@@ -92,27 +93,44 @@ def prove_equal(
     found = compare(first, second, small)
     if found.difference is not None:
         return None
-    small_machines, machines = ((first.at(w), second.at(w)) for w in (small, width))
-    if machines[0].empty != machines[1].empty:
-        return None
+    machines = first.at(small), second.at(small)
     for low in _PROFILES:
-        candidates = candidates_from(found.pairs, *small_machines, low)
-        step = _build(*machines, candidates)
-        alive = _hold_at_start(step, *machines)
-        encoded = _with_valid_tokens(tseitin(step.circuit), step.n_initial, second.alphabet, width)
-        proved = _thin(step, encoded, alive)
-        if proved is not None:
-            kept = sorted({step.owner[j] for j in np.flatnonzero(alive)})
-            cnf, proof = proved
-            verified = check_proof(cnf, proof)
-            if not isinstance(verified, Accepted):
-                raise ProofError(
-                    f"the solver's proof is not accepted: {verified}",
-                    where="induction",
-                    fix="report it: this is a defect",
-                )
-            return Induction(width, tuple(candidates[i] for i in kept), cnf, proof)
+        candidates = candidates_from(found.pairs, *machines, low)
+        if width > MIDDLE_WIDTH:  # most fall here, where a question is cheap
+            weeded = _holding(first, second, MIDDLE_WIDTH, candidates)
+            if weeded is None:
+                continue
+            candidates = weeded[0]
+        proved = _holding(first, second, width, candidates)
+        if proved is None:
+            continue
+        invariant, (cnf, proof) = proved
+        verified = check_proof(cnf, proof)
+        if not isinstance(verified, Accepted):
+            raise ProofError(
+                f"the solver's proof is not accepted: {verified}",
+                where="induction",
+                fix="report it: this is a defect",
+            )
+        return Induction(width, tuple(invariant), cnf, proof)
     return None
+
+
+def _holding(
+    first: Family, second: Family, width: int, candidates: list[Candidate]
+) -> tuple[list[Candidate], tuple[Cnf, Proof]] | None:
+    """The candidates that hold at a width, with the refutation of their failing; see `_thin`."""
+    one, other = first.at(width), second.at(width)
+    if one.empty != other.empty:
+        return None
+    step = _build(one, other, candidates)
+    alive = _hold_at_start(step, one, other)
+    encoded = _with_valid_tokens(tseitin(step.circuit), step.n_initial, second.alphabet, width)
+    proved = _thin(step, encoded, alive)
+    if proved is None:
+        return None
+    kept = sorted({step.owner[j] for j in np.flatnonzero(alive)})
+    return [candidates[i] for i in kept], proved
 
 
 def _build(one: Sequential, other: Sequential, candidates: list[Candidate]) -> _Step:

@@ -2,16 +2,17 @@
 
 Every candidate is one of a few kinds, each meaningful at every width: under a pair of control
 states (the guard), bits of the two rows are constant, equal or opposite, in place or one place
-apart, or the rows differ by one as numbers; addresses are equal; a profile (control states, the
-lowest bits of both rows, and whether any above are set) does not occur. Those that hold in all
-reachable pairs of states of a small width are stated again at the width of the proof, where
-induction decides.
+apart, or the rows differ by one or two as numbers; addresses are equal, and rows are zeros before
+the first; a profile (control states, the lowest bits of both rows, and whether any above are set)
+does not occur. Where a guard leaves the rows unrelated, it is split by whether one of them is zero,
+since a learned counter may count otherwise there. Those that hold in all reachable pairs of states
+of a small width are stated again at the width of the proof, where induction decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.learning.sequential import Sequential
 
-Kind = Literal["never", "first", "second", "equal", "opposite", "plus one", "minus one", "latch"]
+Kind = Literal["never", "first", "second", "equal", "opposite", "plus", "latch", "idle"]
+Zone = tuple[Literal["first", "second"], bool]
 Part = Literal["all", "bit 0", "bit 1", "rest"]
 
 _MOST_PROFILE_BITS = 13
@@ -35,18 +37,21 @@ class Candidate:
     Attributes:
         kind: `never`: the profile numbered `shift` does not occur; `first`, `second`: bits of that
             machine's row are `value`; `equal`, `opposite`: bit i of the first row and bit
-            i + shift of the second; `plus one`, `minus one`: the first row is the second by so
-            much; `latch`: both machines remember the same address.
+            i + shift of the second; `plus`: the first row is the second plus `shift`, as numbers;
+            `latch`: both machines remember the same address; `idle`: as long as the first has
+            none, both rows are zeros.
         guard: values of the flags of the first and of the second machine; None: always.
+        zone: a row, and whether it is above zero, as a further condition; None: there is none.
         part: which bits of a row.
         value: see `first`.
-        shift: see `equal` and `never`.
+        shift: see `equal`, `plus` and `never`.
         low: for `never`, how many bits of each row the profile tells apart; empty: it has only
             the flags.
     """
 
     kind: Kind
     guard: tuple[int, int] | None = None
+    zone: Zone | None = None
     part: Part = "all"
     value: bool = False
     shift: int = 0
@@ -72,7 +77,7 @@ def candidates_from(
     found: list[Candidate] = []
     for guard in sorted(set(zip(flags[0].tolist(), flags[1].tolist(), strict=True))):
         here = (flags[0] == guard[0]) & (flags[1] == guard[1])
-        found += _of_rows(guard, x[here], y[here])
+        found += _under(guard, x[here], y[here])
     profile = [one[:, [i]] for i in first.flags] + [other[:, [i]] for i in second.flags]
     for row, count in zip((x, y), low, strict=False):
         profile += [row[:, :count], row[:, count:].any(axis=1, keepdims=True)]
@@ -82,6 +87,9 @@ def candidates_from(
         found += [Candidate("never", shift=number, low=low) for number in sorted(absent)]
     if first.latch and (one[:, list(first.latch)] == other[:, list(second.latch)]).all():
         found.append(Candidate("latch"))
+        idle = ~one[:, first.latch[-1]]
+        if not (x[idle].any() or y[idle].any()):
+            found.append(Candidate("idle"))
     return found
 
 
@@ -91,27 +99,37 @@ def _number(bits: _Bits) -> NDArray[np.int64]:
     return values
 
 
-def _of_rows(guard: tuple[int, int], x: _Bits, y: _Bits) -> Iterator[Candidate]:
+def _under(guard: tuple[int, int], x: _Bits, y: _Bits) -> list[Candidate]:
     """What holds of two rows of bits, (n, width) each, under a guard."""
+    found = list(_of_rows(x, y))
+    if not any(c.kind == "plus" or c.part == "rest" for c in found):
+        zones: tuple[tuple[Literal["first", "second"], _Bits], ...] = (("first", x), ("second", y))
+        for which, row in zones:
+            above = row.any(axis=1)
+            for value, here in ((True, above), (False, ~above)):
+                found += [replace(c, zone=(which, value)) for c in _of_rows(x[here], y[here])]
+    return [replace(candidate, guard=guard) for candidate in found]
+
+
+def _of_rows(x: _Bits, y: _Bits) -> Iterator[Candidate]:
     for part in _PARTS:
         places = _places(part, x.shape[1])
         for value in (False, True):
             if (x[:, places] == value).all():
-                yield Candidate("first", guard, part, value)
+                yield Candidate("first", part=part, value=value)
             if (y[:, places] == value).all():
-                yield Candidate("second", guard, part, value)
+                yield Candidate("second", part=part, value=value)
         for shift in (-1, 0, 1):
             here = [i for i in places if 0 <= i + shift < y.shape[1]]
             equal = x[:, here] == y[:, [i + shift for i in here]]
             if here and equal.all():
-                yield Candidate("equal", guard, part, shift=shift)
+                yield Candidate("equal", part=part, shift=shift)
             if here and not equal.any():
-                yield Candidate("opposite", guard, part, shift=shift)
+                yield Candidate("opposite", part=part, shift=shift)
     difference = _number(x) - _number(y)
-    if (difference == 1).all():
-        yield Candidate("plus one", guard)
-    if (difference == -1).all():
-        yield Candidate("minus one", guard)
+    for shift in (-2, -1, 1, 2):
+        if (difference == shift).all():
+            yield Candidate("plus", shift=shift)
 
 
 def _places(part: Part, width: int) -> list[int]:
@@ -150,20 +168,31 @@ class Statements:
         if candidate.kind == "latch":
             pairs = zip(*self._latches, strict=True)
             return [builder.not_(builder.xor(a, b)) for a, b in pairs]
+        if candidate.kind == "idle":
+            present = self._latches[0][-1]
+            return [builder.or_(present, builder.not_(bit)) for bit in (*self._x, *self._y)]
         if candidate.kind == "never":
             return [builder.not_(self._matches(self._profile(candidate.low), candidate.shift))]
         assert candidate.guard is not None
         flags, (p, q) = self._flags, candidate.guard
-        absent = builder.not_(builder.and_(self._matches(flags[0], p), self._matches(flags[1], q)))
+        here = builder.and_(self._matches(flags[0], p), self._matches(flags[1], q))
+        if candidate.zone is not None:
+            which, above = candidate.zone
+            some = self._some(self._x if which == "first" else self._y)
+            here = builder.and_(here, some if above else builder.not_(some))
+        absent = builder.not_(here)
         return [builder.or_(absent, slot) for slot in self._relation(candidate)]
+
+    def _some(self, slots: list[int]) -> int:
+        found = self._builder.const(False)
+        for slot in slots:
+            found = self._builder.or_(found, slot)
+        return found
 
     def _profile(self, low: tuple[int, ...]) -> list[int]:
         slots = [*self._flags[0], *self._flags[1]]
         for row, count in zip((self._x, self._y), low, strict=False):
-            above = self._builder.const(False)
-            for bit in row[count:]:
-                above = self._builder.or_(above, bit)
-            slots += [*row[:count], above]
+            slots += [*row[:count], self._some(row[count:])]
         return slots
 
     def _matches(self, slots: list[int], value: int) -> int:
@@ -185,15 +214,19 @@ class Statements:
                     builder.xor(x[i], y[i + shift]) for i in places if 0 <= i + shift < len(y)
                 ]
                 return differ if candidate.kind == "opposite" else [builder.not_(d) for d in differ]
-            case "plus one":
-                return self._successor(x, y)
             case _:
-                return self._successor(y, x)
+                shift = candidate.shift
+                return self._sum(x, y, shift) if shift > 0 else self._sum(y, x, -shift)
 
-    def _successor(self, larger: list[int], smaller: list[int]) -> list[int]:
-        """Say that larger = smaller + 1, without wrapping."""
-        builder, carry, slots = self._builder, self._builder.const(True), list[int]()
-        for a, b in zip(larger, smaller, strict=True):
-            slots.append(builder.not_(builder.xor(a, builder.xor(b, carry))))
-            carry = builder.and_(carry, b)
+    def _sum(self, larger: list[int], smaller: list[int], by: int) -> list[int]:
+        """Say that larger = smaller + by, without wrapping."""
+        builder, carry, slots = self._builder, self._builder.const(False), list[int]()
+        for i, (a, b) in enumerate(zip(larger, smaller, strict=True)):
+            half = builder.xor(b, carry)
+            if by >> i & 1:
+                slots.append(builder.xor(a, half))
+                carry = builder.or_(carry, b)
+            else:
+                slots.append(builder.not_(builder.xor(a, half)))
+                carry = builder.and_(carry, b)
         return [*slots, builder.not_(carry)]

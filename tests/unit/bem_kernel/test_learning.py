@@ -293,3 +293,11 @@ def test_malformed_values_are_refused() -> None:
         read(program, np.array([0]))  # type: ignore[arg-type]
     with pytest.raises(LearningError, match=r"random_language: 2 states, 9 symbols"):
         random_language(0, n_symbols=9)
+
+
+def test_counters_that_count_otherwise_at_zero_are_proved() -> None:
+    skewed = random_language(5006, n_symbols=2)  # learned: one behind, but not at zero
+    assert learn_with(skewed, Effort(max_examples=64)).proof is not None
+    report = learn_with(Registers(), Effort(max_examples=64), seed=2)  # rows are zeros at first
+    assert report.proof is not None
+    assert {c.kind for c in report.proof.invariant} >= {"latch", "idle"}
