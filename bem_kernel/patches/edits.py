@@ -1,4 +1,4 @@
-"""What a patch does to an expert table, and how it is undone.
+"""What a patch does to a machine, and how it is undone.
 
 Rows that the runner keeps by slot follow the experts. Nothing here asks for a proof: `apply` does.
 
@@ -8,7 +8,7 @@ Source: BEM core spec 8.3.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,12 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.errors import PatchError
+from bem_kernel.experts.check import check_fits
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.table import ExpertTable
+from bem_kernel.isa.program import Program
 from bem_kernel.memory.segments import Segment
 from bem_kernel.patches.invariant import read_invariants, write_invariants
 from bem_kernel.patches.patch import Invariant, Kind, Patch
-from bem_kernel.runner.layout import HEAD, TAIL
+from bem_kernel.patches.program import check_marks, read_program, write_program
+from bem_kernel.patches.region import edited
+from bem_kernel.runner.layout import BY_SLOT, HEAD, TAIL
 
 _MOST_DUAL_Q16 = 1 << 61  # as the table has it
 
@@ -53,11 +57,13 @@ class Trace:
         gone: the experts that it took out.
         order: identifiers in the order of their slots before, if it moved them.
         invariants: that were kept before, if it changed them.
+        program: that was there before, if it changed it.
     """
 
     gone: tuple[Gone, ...] = ()
     order: tuple[int, ...] = ()
     invariants: tuple[Invariant, ...] = ()
+    program: Program | None = None
 
 
 def perform(table: ExpertTable, patch: Patch) -> Trace:
@@ -78,6 +84,10 @@ def perform(table: ExpertTable, patch: Patch) -> Trace:
         kept_before = read_invariants(table.memory)
         write_invariants(table.memory, patch.invariants)
         return Trace(invariants=kept_before)
+    if patch.region is not None:
+        program = read_program(table.memory).program
+        _rewrite(table, edited(program, patch.region))
+        return Trace(program=program)
     heirs = {word for entry in patch.added for word in entry.inherits}
     duals = {word: table.statistics(word).dual_q16 for word in heirs}
     ranks = [_rank(table, word) for word in patch.removed]
@@ -105,6 +115,9 @@ def revert(table: ExpertTable, patch: Patch, trace: Trace) -> None:
         return
     if patch.kind is Kind.INVARIANT:
         write_invariants(table.memory, trace.invariants)
+        return
+    if trace.program is not None:
+        _rewrite(table, trace.program)
         return
     for word, charge in reversed(patch.charges):
         _charge(table, word, -charge)
@@ -144,12 +157,20 @@ def rows_by_slot(table: ExpertTable) -> dict[str, NDArray[Any]]:
         "wins": table.wins,
         "visits": table.visits,
     }
-    memory = table.memory
-    shape = (memory.config.max_experts,)
-    for region in memory.directory():
-        if region.name.startswith("runner.") and region.shape == shape:
-            rows[region.name] = memory.region(region.segment, region.name)
+    for name in BY_SLOT:
+        if table.memory.has(Segment.SHARED, name):
+            rows[name] = table.memory.region(Segment.SHARED, name)
     return rows
+
+
+def _rewrite(table: ExpertTable, program: Program) -> None:
+    """Give the machine another program, of which the same is claimed."""
+    config = table.memory.config
+    for expert in program.experts:
+        check_fits(expert, config.n_bits, config.n_shared_bits)
+    installed = replace(read_program(table.memory), program=program)
+    check_marks(installed)
+    write_program(table.memory, installed)
 
 
 def _rank(table: ExpertTable, word: int) -> int:

@@ -34,6 +34,9 @@ UPDATES: Final = 10
 """Updates of the policy, ever."""
 CLOCK_CELLS: Final = 16
 
+BY_SLOT: Final = ("runner.charges_q16", "runner.losses_q16", "runner.choices")
+"""The runner's regions of SHARED that have a row for each slot of the expert table."""
+
 # Columns of a trace row, int64.
 T_STEP: Final = 0
 T_LANE: Final = 1
