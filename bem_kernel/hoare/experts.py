@@ -1,4 +1,4 @@
-"""What an expert of the program does to one lane, as slots.
+"""What an expert does to one lane, as slots.
 
 Source: BEM core spec 5.1, 6.5; `experts.expert.transform` is what runs.
 """
@@ -6,17 +6,39 @@ Source: BEM core spec 5.1, 6.5; `experts.expert.transform` is what runs.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Protocol
 
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.place import Place, Space
-from bem_kernel.hoare.state import Layout
 from bem_kernel.hoare.words import WIDTH, Word, WordBuilder
 
 _Words = Mapping[int, Word]
 
 
+class BitLayout(Protocol):
+    """Where the bits of state and shared memory lie among words."""
+
+    @property
+    def n_bits(self) -> int:
+        """State bits."""
+        ...
+
+    @property
+    def n_shared_bits(self) -> int:
+        """Bits of shared memory M."""
+        ...
+
+    def plane(self, bit: int) -> int:
+        """The word whose bit 0 is a state bit."""
+        ...
+
+    def shared_bit(self, bit: int) -> tuple[int, int]:
+        """The word of a bit of M, and which of its bits it is."""
+        ...
+
+
 def expert_effect(
-    builder: WordBuilder, layout: Layout, expert: Expert, words: _Words
+    builder: WordBuilder, layout: BitLayout, expert: Expert, words: _Words
 ) -> tuple[dict[int, Word], int]:
     """The words that an expert changes, and the slot that says whether it traps.
 
@@ -64,9 +86,13 @@ def _write(
 
 
 def _bits_of(
-    builder: WordBuilder, layout: Layout, place: Place, words: _Words
+    builder: WordBuilder, layout: BitLayout, place: Place, words: _Words
 ) -> tuple[dict[tuple[int, int], int], int]:
     """The bits that a place can mean, each with the slot that says when; and whether it is none."""
+    state = place.space is Space.STATE
+    if not place.terms:
+        at = (layout.plane(place.base), 0) if state else layout.shared_bit(place.base)
+        return {at: builder.one}, builder.zero
     address = builder.constant(place.base)
     for field, stride in place.terms:
         bits = [layout.shared_bit(field.offset + k) for k in range(field.width)]
@@ -74,8 +100,7 @@ def _bits_of(
         product = builder.multiply(builder.constant(stride), value, WIDTH)
         address = builder.add(address, product)
     found: dict[tuple[int, int], int] = {}
-    state = place.space is Space.STATE
-    count = layout.n_bits if state else layout.core.memory.config.n_shared_bits
+    count = layout.n_bits if state else layout.n_shared_bits
     for bit in range(count):
         here = builder.equals(address, bit)
         if here != builder.zero:

@@ -109,8 +109,8 @@ def reach(
         steps = depths.steps
     if isinstance(found, Path):
         path = part.widened(found, system)
-        states_of(system, path)
-        return Reached(path)
+        steps = len(states_of(system, path))
+        return Reached(Path(path.state, path.inputs[:steps]))
     if found is None:
         return Bounded(steps)
     evidence = Evidence(found, _proofs(part, found))

@@ -84,6 +84,11 @@ class Layout:
         """State bits of the memory; at least one."""
         return self.core.memory.config.n_bits
 
+    @property
+    def n_shared_bits(self) -> int:
+        """Bits of shared memory M."""
+        return self.core.memory.config.n_shared_bits
+
     def plane(self, bit: int) -> int:
         """The place of a state bit."""
         return self.bases[Space.STATE] + bit * self.core.memory.pitch

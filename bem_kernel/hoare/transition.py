@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.circuits.builder import prune
-from bem_kernel.circuits.circuit import Circuit, Gate, Op
+from bem_kernel.circuits.circuit import ARITY, Circuit, Gate, Op
 from bem_kernel.circuits.composition import support
 from bem_kernel.engines.engine import evaluate
 from bem_kernel.errors import HoareError
@@ -119,57 +119,54 @@ def cone(system: TransitionSystem) -> Cone:
             break
         needed |= states
     kept, free = sorted(needed), [bit for bit in reads if bit >= n]
-    place = {bit: i for i, bit in enumerate([*kept, *free])}
     outputs = [step.outputs[i] for i in (*kept, n, n + 1)]
-    smaller = _over(prune(Circuit(step.n_inputs, step.gates, tuple(outputs))), place)
+    smaller = prune(Circuit(step.n_inputs, step.gates, tuple(outputs)))
     first = tuple(system.first[bit] for bit in kept)
-    also = tuple(place[bit] for bit in system.also)
-    found = TransitionSystem(first, smaller, also, system.initial)
+    also = tuple(kept.index(bit) for bit in system.also)
+    found = TransitionSystem(first, with_inputs(smaller, [*kept, *free]), also, system.initial)
     return Cone(found, tuple(kept), tuple(bit - n for bit in free))
 
 
-def _over(circuit: Circuit, place: dict[int, int]) -> Circuit:
-    """The circuit with input i moved to place[i]; others are not read."""
-    slot = [place.get(i, 0) for i in range(circuit.n_inputs)]
-    slot += range(len(place), len(place) + len(circuit.gates))
-    constant = (Op.CONST0, Op.CONST1)
+def with_inputs(circuit: Circuit, kept: Sequence[int]) -> Circuit:
+    """The circuit with no other inputs than some, in a new order; it must not read the others."""
+    slot = [0] * circuit.n_inputs + [len(kept) + i for i in range(len(circuit.gates))]
+    for i, old in enumerate(kept):
+        slot[old] = i
     gates = tuple(
-        gate
-        if gate.op in constant
-        else Gate(gate.op, slot[gate.a], 0 if gate.op is Op.NOT else slot[gate.b])
+        Gate(gate.op, *(slot[s] for s in (gate.a, gate.b)[: ARITY[gate.op]]))
         for gate in circuit.gates
     )
-    return Circuit(len(place), gates, tuple(slot[s] for s in circuit.outputs))
+    return Circuit(len(kept), gates, tuple(slot[s] for s in circuit.outputs))
 
 
 def states_of(system: TransitionSystem, path: Path) -> NDArray[np.bool_]:
-    """The states of a path, by running it: (steps, n_state) bool.
+    """The states of a path up to its first bad step, by running it: (steps, n_state) bool.
 
     Raises:
-        HoareError: it does not begin where runs begin, a step is not allowed, or the last one is
-            not bad; the message says which.
+        HoareError: it does not begin where runs begin, a step is not allowed, or none is bad; the
+            message says which.
     """
     _check_begins(system, path.state)
     states = [path.state]
     for index, free in enumerate(path.inputs):
-        *following, allowed, bad = _evaluated(system.step, [*states[-1], *free])
+        *following, allowed, bad = evaluated(system.step, [*states[-1], *free])
         if not allowed:
             raise _wrong(f"step {index} is not allowed")
-        if index == len(path) - 1 and not bad:
-            raise _wrong("its last step is not bad")
+        if bad:
+            return np.array(states, dtype=np.bool_).reshape(index + 1, system.n_state)
         states.append(np.array(following, dtype=np.bool_))
-    return np.array(states[:-1], dtype=np.bool_).reshape(len(path), system.n_state)
+    raise _wrong("no step is bad")
 
 
 def _check_begins(system: TransitionSystem, state: NDArray[np.bool_]) -> None:
     as_first = all(
         want is None or want == have for want, have in zip(system.first, state, strict=True)
     )
-    if not as_first or not _evaluated(system.initial, [state[bit] for bit in system.also])[0]:
+    if not as_first or not evaluated(system.initial, [state[bit] for bit in system.also])[0]:
         raise _wrong("runs do not begin in its first state")
 
 
-def _evaluated(circuit: Circuit, inputs: Sequence[bool]) -> list[bool]:
+def evaluated(circuit: Circuit, inputs: Sequence[bool]) -> list[bool]:
     """The outputs of a circuit in one lane."""
     row = np.array(inputs, dtype=np.bool_)[None, :]
     outputs: list[bool] = unpack_bits(evaluate(circuit, pack_bits(row)), 1)[0].tolist()

@@ -14,6 +14,7 @@ import numpy as np
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import ARITY, Circuit
 from bem_kernel.errors import HoareError
+from bem_kernel.hoare.transition import with_inputs
 from bem_kernel.logic.cnf import Cnf
 from bem_kernel.logic.tseitin import gate_clauses
 
@@ -37,6 +38,11 @@ class WordBuilder:
         self._used = 0
         self.zero = self._bits.const(False)
         self.one = self._bits.const(True)
+
+    @property
+    def n_inputs(self) -> int:
+        """Inputs handed out so far: slots 0 to n_inputs - 1."""
+        return self._used
 
     def fresh(self, width: int = WIDTH) -> Word:
         """New inputs.
@@ -172,6 +178,15 @@ class WordBuilder:
             moved = a[1 << i :] + (fill,) * (1 << i)
             a = self.choose(amount[i], a, moved)
         return a
+
+    def circuit(self, outputs: Sequence[int], inputs: Sequence[int]) -> Circuit:
+        """The gates of some slots, as a circuit of its own inputs.
+
+        Args:
+            outputs: any slots.
+            inputs: the inputs that they depend on, in the order that they get.
+        """
+        return with_inputs(self._bits.build(outputs), inputs)
 
     def formulas(self, slots: Sequence[int]) -> list[Formula]:
         """For each slot, what must be satisfied for it to be 1.
