@@ -70,15 +70,20 @@ def _follow(trace: Trace, vocabulary: Vocabulary) -> Iterator[Attempt]:
     known = _Knowledge()
     for number, step in enumerate(trace.steps):
         args = {name: _resolved(value, trace) for name, value in step.args.items()}
-        before = _facts(step.tool, args, vocabulary, known)
+        before = {
+            **_lasting(step.tool, args, vocabulary, known),
+            **_of_call(step.tool, args, vocabulary, known),
+        }
         after: dict[str, bool] = {}
         if step.ok:
             _learn(step, args, vocabulary, known)
-            after = _facts(step.tool, args, vocabulary, known)
+            after = _lasting(step.tool, args, vocabulary, known)
             if step.tool in vocabulary.finds:
                 after[f"{vocabulary.name(step.tool)}({SELF})"] = True
         source = f"{trace.id} step {number}"
-        parameters = vocabulary.objects[step.tool]
+        parameters = dict(vocabulary.objects[step.tool])
+        if step.tool in vocabulary.finds:
+            parameters[SELF] = vocabulary.finds[step.tool].kind
         yield Attempt(step.tool, before, step.ok, after, parameters, source)
 
 
@@ -110,15 +115,24 @@ def _learn(
             known.fields.setdefault(identifier, {}).update(answer)
 
 
-def _facts(
+def _lasting(
     tool: str, args: Mapping[str, Any], vocabulary: Vocabulary, known: _Knowledge
 ) -> dict[str, bool]:
-    """Every fact of a call."""
+    """Facts about the objects of a call."""
     objects = vocabulary.objects[tool]
     facts = dict(_history(objects, args, vocabulary, known))
     for arg, kind in objects.items():
+        facts |= _field_facts(arg, kind, known.fields.get(str(args[arg]), {}), vocabulary)
+    return facts
+
+
+def _of_call(
+    tool: str, args: Mapping[str, Any], vocabulary: Vocabulary, known: _Knowledge
+) -> dict[str, bool]:
+    """Facts about the call itself."""
+    objects, facts = vocabulary.objects[tool], dict[str, bool]()
+    for arg, kind in objects.items():
         fields = known.fields.get(str(args[arg]), {})
-        facts |= _field_facts(arg, kind, fields, vocabulary)
         for amount in vocabulary.amounts.get(tool, ()):
             for number in vocabulary.numbers.get(kind, ()):
                 there = is_number(args.get(amount)) and is_number(fields.get(number))

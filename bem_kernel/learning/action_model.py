@@ -60,7 +60,8 @@ class ActionModel:
         parameters: type of each parameter by name.
         facts: all that may matter before; fact i is variable i + 1 of clauses.
         pre: what is left open about its precondition.
-        effects: on `facts`, and on facts about what it brings about.
+        of_call: those of the facts that are about the call itself; it has no effect on them.
+        effects: on the other facts, and on facts about what it brings about.
         successes: number of attempts that succeeded.
         failures: number of those that did not.
     """
@@ -69,6 +70,7 @@ class ActionModel:
     parameters: Mapping[str, str] = field(hash=False)
     facts: tuple[str, ...]
     pre: VersionSpace
+    of_call: tuple[str, ...]
     effects: tuple[Effect, ...]
     successes: int
     failures: int
@@ -187,10 +189,19 @@ def learn_action(attempts: Sequence[Attempt], width: int = 1) -> ActionModel:
     except LearningError as error:
         raise LearningError(error.what, where=f"{where}: precondition", fix=error.fix) from None
     successes = [each for each in attempts if each.ok]
-    effects = (*_effects(successes, before[ok], facts), *_brought_about(successes, facts))
+    lasting = [fact for fact in facts if not successes or fact in successes[0].after]
+    of_call = tuple(fact for fact in facts if fact not in lasting)
+    changes = _changes(successes, before[ok], facts, lasting)
     n = len(successes)
     return ActionModel(
-        first.action, dict(first.parameters), facts, pre, effects, n, len(attempts) - n
+        first.action,
+        dict(first.parameters),
+        facts,
+        pre,
+        of_call,
+        (*changes, *_brought_about(successes, facts)),
+        n,
+        len(attempts) - n,
     )
 
 
@@ -232,15 +243,16 @@ def _check_consistent(attempts: Sequence[Attempt], before: States, ok: States, w
             )
 
 
-def _effects(
-    successes: Sequence[Attempt], before: States, facts: Sequence[str]
+def _changes(
+    successes: Sequence[Attempt], before: States, facts: Sequence[str], lasting: Sequence[str]
 ) -> Iterable[Effect]:
-    """What successes do to the facts that are known before."""
-    after = states_of([each.after for each in successes], facts)
-    for column, fact in enumerate(facts):
+    """What successes do to the facts that are known before and last."""
+    for fact in lasting:
+        column = facts.index(fact)
+        after = np.array([each.after[fact] for each in successes], dtype=np.bool_)
         for value in (True, False):
             other = before[:, column] != value
-            taken = other & (after[:, column] == value)
+            taken = other & (after == value)
             if not taken.any():
                 continue
             missed = other & ~taken

@@ -7,9 +7,10 @@ A file has one attempt a line, as JSON:
      "after": {"seen(order)": true, "open(order)": false}}
 
 Facts are spoken of through the action's parameters, so that what is learned from one order holds
-for all. Every line of one action names the same facts before; a fact that only `after` names is
-about what the action brought about. `parameters` (name to type) may be left out, and so may `after`
-of a failure, which is taken to have changed nothing.
+for all. Every line of one action names the same facts before, and every success the same facts
+after. A fact that only `after` names is about what the action brought about; one that only `before`
+names is about the call itself, such as the value of an argument. `parameters` (name to type) may be
+left out, and so may `after` of a failure, which is taken to have changed nothing.
 """
 
 from __future__ import annotations
@@ -116,9 +117,10 @@ def by_action(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
             raise _refused(attempt, f"not every attempt at {attempt.action} says whether {odd}")
         if first.parameters != attempt.parameters:
             raise _refused(attempt, f"{attempt.action} had other parameters before")
-        if attempt.ok and not attempt.before.keys() <= attempt.after.keys():
-            odd = sorted(attempt.before.keys() - attempt.after.keys())[0]
-            raise _refused(attempt, f"nothing says whether {odd} afterwards")
+        success = next(each for each in others if each.ok) if attempt.ok else attempt
+        if success.after.keys() != attempt.after.keys():
+            odd = sorted(success.after.keys() ^ attempt.after.keys())[0]
+            raise _refused(attempt, f"not every {attempt.action} says whether {odd} afterwards")
     return found
 
 
