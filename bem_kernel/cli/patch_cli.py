@@ -107,7 +107,7 @@ def patch_verify(
     from bb_core.files import write_atomic
     from bem_kernel.patches.evidence import evidence_record
     from bem_kernel.patches.store import PatchStore
-    from bem_kernel.patches.verify import Proved, Refuted, place_name, verify
+    from bem_kernel.patches.verify import Proved, Refuted, counterexample_record, verify
 
     with PatchStore(image) as store:
         change = _load_patch(patch)
@@ -123,7 +123,7 @@ def patch_verify(
         record["claim"] = verdict.claim
         text = f"not so: {verdict.claim}"
         if isinstance(verdict, Refuted):
-            values = {place_name(place): int(value) for place, value in verdict.counterexample}
+            values = counterexample_record(verdict)
             record["counterexample"] = values
             text += "\n" + " ".join(f"{name}={value}" for name, value in values.items())
     typer.echo(json.dumps(record) if json_output else text)

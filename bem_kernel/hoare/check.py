@@ -205,7 +205,7 @@ def _decide_node(
         equal: bool | None = None
         if obligation.target is not None:
             equal = solver.impossible(other) if holds else holds
-        edges.append(Edge(node.at.name, _claim_text(obligation), obligation.path, holds, equal))
+        edges.append(Edge(node.at.name, claim_text(obligation), obligation.path, holds, equal))
         if isinstance(model, dict):
             example = _example(node, obligation, model)
             steps = replay(annotated.layout, example, obligation.claim)
@@ -216,7 +216,8 @@ def _decide_node(
     return edges, refutations, exact
 
 
-def _claim_text(obligation: Obligation) -> str:
+def claim_text(obligation: Obligation) -> str:
+    """What an obligation claims: the node it leads to, a trap that is not, or `always`."""
     if obligation.stop is not None:
         return f"no trap {obligation.stop.name}"
     return "always" if obligation.target is None else obligation.target.name
@@ -231,7 +232,7 @@ def _example(node: Node, obligation: Obligation, model: Mapping[int, bool]) -> C
         replies[index] = Reply(words, value)
     return Counterexample(
         node.at.name,
-        _claim_text(obligation),
+        claim_text(obligation),
         node.at.pc,
         node.at.calls,
         tuple(signed(number(word, model, one)) for word in node.state.registers),

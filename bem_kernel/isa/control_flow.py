@@ -50,8 +50,8 @@ def control_flow(program: Program) -> tuple[CfgNode, ...]:
     returns = {pc + 1 for pc, i in enumerate(program.code) if i.opcode is Opcode.CALL}
     nodes = []
     for block in blocks:
-        following = sorted(_following(program.code[block.end - 1], block.end, returns))
-        successors = tuple(identifier[pc] for pc in following if pc in identifier)
+        after = sorted(following(program.code[block.end - 1], block.end, returns))
+        successors = tuple(identifier[pc] for pc in after if pc in identifier)
         nodes.append(CfgNode(identifier[block.start], block.start, block.end, successors))
     return tuple(nodes)
 
@@ -83,11 +83,17 @@ def _leaves(instruction: Instruction) -> bool:
     return _has_target(instruction) or instruction.opcode in _NEVER_GO_ON
 
 
-def _following(last: Instruction, end: int, returns: set[int]) -> set[int]:
-    """Where control may go from the last instruction of a block; `end` comes after it."""
-    following = {last.imm} if _has_target(last) else set()
+def following(last: Instruction, end: int, returns: set[int]) -> set[int]:
+    """Where control may go from the last instruction of a block.
+
+    Args:
+        last: the instruction; HALT goes nowhere.
+        end: the instruction after it.
+        returns: the instructions after CALLs.
+    """
+    found = {last.imm} if _has_target(last) else set()
     if last.opcode is Opcode.RET:
-        following |= returns
+        found |= returns
     if last.opcode not in _NEVER_GO_ON:
-        following.add(end)
-    return following
+        found.add(end)
+    return found

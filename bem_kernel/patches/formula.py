@@ -27,11 +27,13 @@ class Obligation:
         claim: what its unsatisfiability says.
         cnf: the formula; a model is a counterexample.
         places: the bits that variables 1, 2, 3 … stand for.
+        names: in the place of `places`, for bits of a program's registers and words.
     """
 
     claim: str
     cnf: Cnf
     places: tuple[Place, ...]
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bem_kernel.errors import KernelError, PatchError
 from bem_kernel.experts.record import ExpertModel, expert_record
+from bem_kernel.isa.record import program_from_record, program_record
 from bem_kernel.patches.certificate import Certificate, certificate_record
 from bem_kernel.patches.edits import Gone, Trace
 from bem_kernel.patches.patch import Patch
@@ -79,6 +80,7 @@ class _Trace(BaseModel):
     gone: list[_Gone]
     order: list[int]
     invariants: list[InvariantModel]
+    program: dict[str, Any] | None = None
 
 
 def apply_entry(patch: Patch, certificate: Certificate, trace: Trace) -> dict[str, Any]:
@@ -183,11 +185,12 @@ def _applied(entry: Mapping[str, Any], index: int, where: str) -> Change:
             for each in read.gone
         )
         kept = tuple(each.invariant() for each in read.invariants)
+        program = None if read.program is None else program_from_record(read.program, where)
     except ValidationError as error:
         raise refused_record(error, where) from error
     except (KernelError, ValueError) as error:
         raise _refused(f"what undoes it is damaged: {error}", where) from error
-    trace = Trace(gone, tuple(read.order), kept)
+    trace = Trace(gone, tuple(read.order), kept, program)
     return Change(index, patch.before, patch.after, patch, trace, undone=False)
 
 
@@ -204,7 +207,10 @@ def _trace_record(trace: Trace) -> dict[str, Any]:
         for each in trace.gone
     ]
     kept = [invariant_record(each) for each in trace.invariants]
-    return {"gone": gone, "order": list(trace.order), "invariants": kept}
+    record = {"gone": gone, "order": list(trace.order), "invariants": kept}
+    if trace.program is not None:
+        record["program"] = program_record(trace.program, debug=False)
+    return record
 
 
 def _refused(what: str, where: str) -> PatchError:

@@ -18,8 +18,9 @@ for every expert of the machine, and that what was kept before follows. With inv
 now (`invariant.check_hold_now`) this is induction: no steps of experts lead to a lane where one
 does not hold. What the world, a host or a program writes to the state is not claimed.
 
-Retiring and remapping owe no formula, and adding none but the invariants: what they do is all there
-is to know, and the certificate binds it.
+What patches of the program owe is in `program_obligations`. Retiring and remapping owe no formula,
+and adding none but the invariants: what they do is all there is to know, and the certificate binds
+it.
 
 Source: BEM core spec 9.4; Tseitin 1968.
 """
@@ -36,6 +37,8 @@ from bem_kernel.experts.table import ExpertTable
 from bem_kernel.patches.formula import Formula, Obligation
 from bem_kernel.patches.invariant import read_invariants
 from bem_kernel.patches.patch import Invariant, Kind, Patch, Predicate, Scope
+from bem_kernel.patches.program import read_program
+from bem_kernel.patches.program_obligations import program_equivalence, program_safety
 
 
 def obligations(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
@@ -58,6 +61,8 @@ def equivalence(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
     Raises:
         PatchError, IdentifierError: as `obligations`.
     """
+    if patch.region is not None:
+        return program_equivalence(read_program(table.memory), patch.region, patch.scope)
     old = [table.expert(word) for word in patch.replaced]
     new = [entry.expert for entry in patch.added] if old else []
     found = [_agree(before, after, patch.scope) for before in old for after in new]
@@ -67,11 +72,13 @@ def equivalence(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
 
 
 def safety(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
-    """That the machine's invariants are kept.
+    """That the machine's invariants are kept, or the annotations of its program.
 
     Raises:
         PatchError, IdentifierError: as `obligations`.
     """
+    if patch.region is not None:
+        return program_safety(read_program(table.memory), patch.region)
     kept = read_invariants(table.memory)
     found: list[Obligation] = []
     if patch.kind is Kind.INVARIANT:

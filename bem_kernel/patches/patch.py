@@ -1,4 +1,4 @@
-"""Patches Δ: changes of a machine's experts and slots, as data.
+"""Patches Δ: changes of a machine's experts, slots and program, as data.
 
 A patch says from which structure to which it leads (hashes, see `structure`), what goes and what
 comes, where old and new have to agree, why, and who says so. It does nothing by itself: `verify`
@@ -16,6 +16,7 @@ from bb_core.canonical import fingerprint
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import PatchError
 from bem_kernel.experts.expert import Condition, Expert
+from bem_kernel.patches.region import Region
 
 
 class Kind(StrEnum):
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     ADD: experts come.
     REMAP: experts move to other slots.
     INVARIANT: what all steps preserve becomes more.
+    REGION: instructions of the machine's program are replaced.
     """
 
     REPLACE = "replace"
@@ -37,6 +39,7 @@ class Kind(StrEnum):
     ADD = "add"
     REMAP = "remap"
     INVARIANT = "invariant"
+    REGION = "region"
 
 
 @dataclass(frozen=True)
@@ -137,8 +140,10 @@ class Patch:
         added: the experts that come.
         charges: (identifier, octaves in Q16 added to its dual): experts that stay with less weight.
         order: REMAP: all identifiers, in the order of their new slots.
-        scope: where old and new have to agree, for REPLACE, SPLIT and MERGE.
+        scope: where old and new have to agree, for REPLACE, SPLIT and MERGE; for REGION the
+            states in which the program may come to its start.
         invariants: INVARIANT: all that are kept from then on.
+        region: REGION: what goes and what comes.
 
     Raises:
         PatchError: the parts are not those of its kind.
@@ -155,6 +160,7 @@ class Patch:
     order: tuple[int, ...] = ()
     scope: Scope = EVERYWHERE
     invariants: tuple[Invariant, ...] = ()
+    region: Region | None = None
 
     def __post_init__(self) -> None:
         if fault := _fault(self):
@@ -184,6 +190,8 @@ def _fault(patch: Patch) -> str:
         return "an order that is none, or no part of this kind"
     if bool(patch.invariants) != (patch.kind is Kind.INVARIANT):
         return f"{len(patch.invariants)} invariants"
+    if (patch.region is not None) != (patch.kind is Kind.REGION):
+        return "a region that is none, or no part of this kind"
     if patch.charges and (patch.kind is not Kind.SPLIT or removed or len(patch.charges) > 1):
         return "only the parent of a split that stays is charged"
     if patch.charges and not 0 < patch.charges[0][1] <= 1 << 40:
@@ -205,7 +213,7 @@ def _counts_fit(patch: Patch, removed: int, added: list[int]) -> bool:
             return removed == 0 and len(added) >= 1
         case Kind.REMAP:
             return removed == 0 and not added and len(patch.order) > 0
-        case Kind.INVARIANT:
+        case Kind.INVARIANT | Kind.REGION:
             return removed == 0 and not added
 
 

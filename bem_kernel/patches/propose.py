@@ -24,6 +24,7 @@ from bem_kernel.patches.edits import perform
 from bem_kernel.patches.fold import without_condition
 from bem_kernel.patches.invariant import read_invariants
 from bem_kernel.patches.patch import EVERYWHERE, Entry, Invariant, Kind, Patch, Scope
+from bem_kernel.patches.region import Region
 from bem_kernel.patches.structure import copied_table, structure_hash
 
 Provenance = tuple[tuple[str, str], ...]
@@ -235,6 +236,31 @@ def propose_invariants(
     kept = [each for each in read_invariants(table.memory) if each.name not in names]
     both = (*kept, *invariants)
     return drafted(table, Patch(Kind.INVARIANT, "", "", reason, provenance, invariants=both))
+
+
+def propose_region(
+    table: ExpertTable,
+    region: Region,
+    *,
+    scope: Scope = EVERYWHERE,
+    reason: str,
+    provenance: Provenance = (),
+) -> Patch:
+    """Replace instructions of the machine's program; see `region.difference` for two programs.
+
+    Args:
+        table: of the machine.
+        region: what goes and what comes.
+        scope: states in which the program may come to the region's start, beside what its
+            annotation there says.
+        reason: why.
+        provenance: from whom.
+
+    Raises:
+        KernelError: the machine has no program, or what comes does not fit it.
+    """
+    patch = Patch(Kind.REGION, "", "", reason, provenance, scope=scope, region=region)
+    return drafted(table, patch)
 
 
 def is_findable(table: ExpertTable, identifier: int) -> bool:

@@ -12,10 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bem_kernel.circuits.record import CircuitModel, circuit_record
 from bem_kernel.errors import KernelError, PatchError
 from bem_kernel.experts.record import Bit, ExpertModel, expert_record
+from bem_kernel.isa.encoding import decode, encode_program, texts_of
+from bem_kernel.isa.program import Node
 from bem_kernel.patches.patch import Entry, Invariant, Kind, Patch, Predicate, Scope
+from bem_kernel.patches.region import Region
 
 FORMAT = "bem-patch-1"
 
+_Place = Annotated[int, Field(ge=0, lt=1 << 31, strict=True)]
 _Word = Annotated[int, Field(ge=0, lt=1 << 32, strict=True)]
 _Integer = Annotated[int, Field(ge=-(1 << 48), le=1 << 48, strict=True)]
 _Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -54,6 +58,27 @@ class _Entry(_Record):
     inherits: list[_Word]
 
 
+class _Region(_Record):
+    start: _Place
+    end: _Place
+    texts: list[str]
+    code: list[Annotated[str, Field(pattern="^[0-9a-f]{16}$")]]
+    experts: list[ExpertModel]
+    nodes: list[tuple[str, _Place, _Place]]
+    preserves: _Flag
+
+    def region(self) -> Region:
+        code = [decode(int(word, 16), self.texts, "region.code") for word in self.code]
+        return Region(
+            self.start,
+            self.end,
+            tuple(code),
+            tuple(expert.expert() for expert in self.experts),
+            tuple(Node(*node) for node in self.nodes),
+            self.preserves,
+        )
+
+
 class _Patch(_Record):
     format: Literal["bem-patch-1"]
     kind: Kind
@@ -67,6 +92,7 @@ class _Patch(_Record):
     order: list[_Word]
     scope: _Scope
     invariants: list[InvariantModel]
+    region: _Region | None = None
 
 
 def scope_record(scope: Scope) -> dict[str, Any]:
@@ -85,9 +111,24 @@ def invariant_record(invariant: Invariant) -> dict[str, Any]:
     }
 
 
+def region_record(region: Region) -> dict[str, Any]:
+    """A region as JSON values; instructions are their words, in hex."""
+    texts = texts_of(region.code)
+    return {
+        "start": region.start,
+        "end": region.end,
+        "texts": list(texts),
+        "code": [f"{word:016x}" for word in encode_program(region.code, texts).tolist()],
+        "experts": [expert_record(expert) for expert in region.experts],
+        "nodes": [[node.name, node.start, node.end] for node in region.nodes],
+        "preserves": region.preserves,
+    }
+
+
 def patch_record(patch: Patch) -> dict[str, Any]:
     """A patch as JSON values."""
-    return {
+    region = {} if patch.region is None else {"region": region_record(patch.region)}
+    return region | {
         "format": FORMAT,
         "kind": patch.kind.value,
         "before": patch.before,
@@ -157,4 +198,5 @@ def _patch(read: _Patch) -> Patch:
         tuple(read.order),
         Scope(tuple(read.scope.bits), care),
         tuple(each.invariant() for each in read.invariants),
+        None if read.region is None else read.region.region(),
     )

@@ -1,8 +1,9 @@
 """The structure of a machine: what only patches change, and its hash.
 
-It is which invariants are kept, which experts there are under which identifiers, in which order of
-slots, what each does, and whether the ANN unit may find it. Statistics and the state change all the
-time and are no part of it; nor are places in arenas, and which slots between two experts are free.
+It is which program there is and what is claimed of it, which invariants are kept, which experts
+there are under which identifiers, in which order of slots, what each does, and whether the ANN unit
+may find it. Statistics and the state change all the time and are no part of it; nor are places in
+arenas, and which slots between two experts are free.
 
 Source: BEM core spec 9.4; DESIGN 4.
 """
@@ -22,9 +23,10 @@ from bem_kernel.experts.table import ExpertTable
 from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
 from bem_kernel.patches.invariant import invariant_bytes
+from bem_kernel.patches.program import program_bytes
 
-CHANGED = (Segment.SHARED, Segment.EXPERT, Segment.PROOF)
-"""The segments in which a table and its invariants lie."""
+CHANGED = (Segment.SHARED, Segment.EXPERT, Segment.CODE, Segment.PROOF)
+"""The segments in which a table, its invariants and the program lie."""
 
 _OWN = [column.FIRST_GATE, column.FIRST_PLACE, column.FIRST_TERM]  # where in the arenas
 
@@ -34,7 +36,8 @@ def structure_hash(table: ExpertTable) -> str:
     config = table.memory.config
     sizes = {"n_bits": config.n_bits, "n_shared_bits": config.n_shared_bits}
     digest = hashlib.sha256(b"bem-structure-2\0" + canonical_json(sizes) + b"\n")
-    digest.update(invariant_bytes(table.memory) + b"\n")
+    for record in (invariant_bytes(table.memory), program_bytes(table.memory)):
+        digest.update(record + b"\n")
     slots = np.flatnonzero(table.slots.identifiers)
     descriptors = table.arrays[0][slots]
     arenas: tuple[NDArray[Any], ...] = table.arrays[1:4]  # gates, places, terms
@@ -59,7 +62,8 @@ def _rows(firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.in
     """The indices of runs of rows, one run after the other."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total, dtype=np.int64) + np.repeat(firsts - (ends - counts), counts)
+    rows: NDArray[np.int64] = np.repeat(firsts - (ends - counts), counts)
+    return rows + np.arange(total, dtype=np.int64)
 
 
 def copied_table(table: ExpertTable) -> ExpertTable:

@@ -48,10 +48,12 @@ class Refuted:
     Attributes:
         claim: what does not hold.
         counterexample: the value of each bit in a lane where it does not.
+        named: of a patch of the program, likewise, by name.
     """
 
     claim: str
     counterexample: tuple[tuple[Place, bool], ...]
+    named: tuple[tuple[str, bool], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,12 @@ def place_name(place: Place) -> str:
     return f"{'s' if place.space is Space.STATE else 'M'}[{place.base}{terms}]"
 
 
+def counterexample_record(refuted: Refuted) -> dict[str, int]:
+    """The bits of a counterexample by name; of a program's, those that are 1."""
+    values = {place_name(place): int(value) for place, value in refuted.counterexample}
+    return values | {name: 1 for name, value in refuted.named if value}
+
+
 def rejection_record(patch: Patch, refuted: Refuted) -> dict[str, Any]:
     """A log's entry for a patch that is wrong."""
     return {
@@ -140,10 +148,14 @@ def rejection_record(patch: Patch, refuted: Refuted) -> dict[str, Any]:
         "before": patch.before,
         "reason": patch.reason,
         "claim": refuted.claim,
-        "counterexample": {place_name(p): int(value) for p, value in refuted.counterexample},
+        "counterexample": counterexample_record(refuted),
     }
 
 
 def _refuted(obligation: Obligation, verdict: Satisfiable) -> Refuted:
-    values = verdict.model[: len(obligation.places)].tolist()
-    return Refuted(obligation.claim, tuple(zip(obligation.places, values, strict=True)))
+    values = verdict.model.tolist()
+    return Refuted(
+        obligation.claim,
+        tuple(zip(obligation.places, values, strict=False)),
+        tuple(zip(obligation.names, values, strict=False)),
+    )

@@ -1,0 +1,170 @@
+"""All ways through a region of a program, on slots.
+
+A region is entered at its start. A way ends where control leaves the region, comes back to its
+start, or traps; so a loop around the region is one way, and a loop inside is refused. Calls are
+followed. What answers from outside (hosts, co-processors, the log) may not lie in a region, since
+it may tell how often, and with what, it was asked.
+
+Source: BEM core spec 9.2, 9.4; King 1976 (symbolic execution).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bem_kernel.errors import PatchError
+from bem_kernel.hoare.effects import effect
+from bem_kernel.hoare.moment import Moment
+from bem_kernel.hoare.obligations import MAX_PATHS
+from bem_kernel.hoare.state import Layout, State
+from bem_kernel.hoare.words import WordBuilder
+from bem_kernel.isa.core import Stop
+from bem_kernel.isa.instructions import Opcode
+
+AGAIN, RETURN = -1, -2
+"""Exits: back at the region's start; the RET of a call around it."""
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a way ends.
+
+    Attributes:
+        to: the next instruction, AGAIN or RETURN; of a trap -3.
+        stop: the trap.
+        text: of a trap that the program raises.
+    """
+
+    to: int
+    stop: Stop | None = None
+    text: str = ""
+
+    def __str__(self) -> str:
+        if self.stop is not None:
+            return f"trap {self.stop.name}" + f" {self.text!r}" * bool(self.text)
+        named = {AGAIN: "its start", RETURN: "the caller"}
+        return named.get(self.to, f"instruction {self.to}")
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """The ways through a region.
+
+    Attributes:
+        ends: by exit, the slot that says when each way is taken, and the state at its end.
+        depth: the most calls that are made inside of each other.
+    """
+
+    ends: dict[Exit, list[tuple[int, State]]]
+    depth: int
+
+
+@dataclass
+class _Walk:
+    """A way that is being followed."""
+
+    pc: int
+    calls: tuple[int, ...]
+    state: State
+    condition: int
+    seen: frozenset[tuple[int, tuple[int, ...]]]
+
+
+def cross(
+    builder: WordBuilder,
+    layout: Layout,
+    region: tuple[int, int],
+    state: State,
+    outside: Callable[[int], int],
+) -> Crossing:
+    """Follow every way through a region.
+
+    Args:
+        builder: makes the gates.
+        layout: of the program.
+        region: first instruction and one past the last.
+        state: at its start.
+        outside: what an instruction outside the region is called in the exits.
+
+    Raises:
+        PatchError: the region has a loop inside, asks outside, or has too many ways.
+        HoareError: an address may mean too many words.
+    """
+    start, end = region
+    ends: dict[Exit, list[tuple[int, State]]] = {}
+    walks = [_Walk(start, (), state, builder.one, frozenset())]
+    done = depth = 0
+    while walks:
+        walk = walks.pop()
+        depth = max(depth, len(walk.calls))
+        here = (walk.pc, walk.calls)
+        exit_ = _exit(layout, walk, start, end, outside)
+        if exit_ is not None:
+            ends.setdefault(exit_, []).append((walk.condition, walk.state))
+            done += 1
+            _check_count(done, region)
+            continue
+        if here in walk.seen:
+            raise _refused(
+                f"a loop inside, at instruction {walk.pc}", region, "split it at the loop"
+            )
+        walk.seen |= {here}
+        walks += _stepped(builder, layout, walk, region, ends)
+    return Crossing(ends, depth)
+
+
+def _exit(
+    layout: Layout, walk: _Walk, start: int, end: int, outside: Callable[[int], int]
+) -> Exit | None:
+    """How a walk has left the region, if it has."""
+    length = len(layout.program.code)
+    if walk.pc >= length:
+        return Exit(outside(length))
+    if walk.calls:
+        return None
+    if not start <= walk.pc < end:
+        return Exit(outside(walk.pc))
+    if walk.pc == start and walk.seen:
+        return Exit(AGAIN)
+    return Exit(RETURN) if layout.program.code[walk.pc].opcode is Opcode.RET else None
+
+
+def _stepped(
+    builder: WordBuilder,
+    layout: Layout,
+    walk: _Walk,
+    region: tuple[int, int],
+    ends: dict[Exit, list[tuple[int, State]]],
+) -> list[_Walk]:
+    """The walks after one instruction; traps are ends."""
+    moment = Moment(builder, layout, walk.pc, walk.calls, walk.state)
+    instruction = moment.instruction
+    after = effect(moment)
+    asks = instruction.opcode is Opcode.LOG or any(b.choice is not None for b in after.branches)
+    if asks:
+        raise _refused(
+            f"instruction {walk.pc} ({instruction.opcode.name}) asks outside",
+            region,
+            "leave it out of the region",
+        )
+    for stop, guard in after.traps.items():
+        condition = builder.and_(walk.condition, guard)
+        text = instruction.text if stop is Stop.RAISED else ""
+        if condition != builder.zero:
+            ends.setdefault(Exit(-3, stop, text), []).append((condition, walk.state))
+    walks = []
+    for branch in after.branches:
+        condition = builder.and_(walk.condition, branch.guard)
+        if condition != builder.zero:
+            walks.append(_Walk(branch.pc, branch.calls, branch.state, condition, walk.seen))
+    return walks
+
+
+def _check_count(done: int, region: tuple[int, int]) -> None:
+    if done > MAX_PATHS:
+        raise _refused(f"over {MAX_PATHS} ways", region, "take a smaller region")
+
+
+def _refused(what: str, region: tuple[int, int], fix: str) -> PatchError:
+    return PatchError(what, where=f"region {region[0]} to {region[1] - 1}", fix=fix)
