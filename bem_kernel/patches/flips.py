@@ -25,8 +25,11 @@ from bem_kernel.sat.check import Satisfiable, check
 Product = tuple[int, ...]
 """Inputs that are multiplied; () is the constant 1."""
 
-_BUDGET = 2000
+_BUDGET = 500
 """Conflicts spent on finding an exact fit of one size."""
+
+_PARTS = 32
+"""A product that gains less than this part of what there is to gain is not worth having."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,16 @@ class Limits:
         products: most coefficients to flip in one output.
         degree: most inputs in a product.
         candidates: most products to look at, those of low degree first.
+        rows: most different rows for which an exact fit is looked for.
+        significance: what a gain has to exceed, in squares of the standard deviation that it would
+            have if every row were as likely to lose as to gain.
     """
 
     products: int = 4
     degree: int = 2
-    candidates: int = 256
+    candidates: int = 160
+    rows: int = 128
+    significance: int = 12
 
 
 @dataclass(frozen=True)
@@ -60,14 +68,13 @@ class Flips:
 NONE = Flips()
 
 
-def best_flips(inputs: Bits, gains: NDArray[np.int64], limits: Limits, *, price: int = 1) -> Flips:
-    """The flips that are worth most, less a price for each.
+def best_flips(inputs: Bits, gains: NDArray[np.int64], limits: Limits) -> Flips:
+    """The flips that are worth most; of equals the fewest, and none that may well be chance.
 
     Args:
         inputs: (rows, inputs) bool.
         gains: (rows,) int64, what is gained by inverting the output in a row.
         limits: of the search.
-        price: of a product; of sets that are worth the same, the smaller one is taken.
 
     Returns:
         Exactly the best of up to two products; of larger sets, the best found.
@@ -76,20 +83,19 @@ def best_flips(inputs: Bits, gains: NDArray[np.int64], limits: Limits, *, price:
     worth = np.zeros(len(rows), dtype=np.int64)
     np.add.at(worth, place.ravel(), gains)
     most = int(worth[worth > 0].sum())
-    if most <= price:
+    squares = np.zeros(len(rows), dtype=np.int64)
+    np.add.at(squares, place.ravel(), gains * gains)
+    if most * most < limits.significance * int(squares[worth > 0].sum()) or not most:
         return NONE
     products, values = _products(rows, limits)
-    found = _pursue(values, worth, limits.products, price)
-    if found and _gain(values, worth, found) == most:
-        return Flips(tuple(products[i] for i in found), most)
-    fit = _fit(values, worth, limits.products)
-    best = max(
-        (chosen for chosen in (found, fit) if chosen),
-        key=lambda chosen: _gain(values, worth, chosen) - price * len(chosen),
-        default=(),
-    )
-    gain = _gain(values, worth, best) if best else 0
-    return Flips(tuple(products[i] for i in best), gain) if gain > price * len(best) else NONE
+    best = _pursue(values, worth, limits.products)
+    if _gain(values, worth, best) < most and len(rows) <= limits.rows:
+        best = _fit(values, worth, limits.products) or best
+    gain = _gain(values, worth, best)
+    chance = int(squares[_parity(values, best)].sum())
+    if gain <= 0 or gain * gain < limits.significance * chance:
+        return NONE
+    return Flips(tuple(products[i] for i in best), gain)
 
 
 def _products(rows: Bits, limits: Limits) -> tuple[list[Product], Bits]:
@@ -109,17 +115,16 @@ def _by_degree(n_inputs: int, degree: int) -> Iterator[Product]:
         yield from combinations(range(n_inputs), size)
 
 
-def _pursue(values: Bits, worth: NDArray[np.int64], most: int, price: int) -> tuple[int, ...]:
-    """Products by exhaustive search of one or two at a time, as long as they are worth it."""
+def _pursue(values: Bits, worth: NDArray[np.int64], most: int) -> tuple[int, ...]:
+    """Products by exhaustive search of one or two at a time, as long as they gain."""
+    price = 1 + int(worth[worth > 0].sum()) // _PARTS
     chosen: tuple[int, ...] = ()
-    rest = worth
     while len(chosen) < most:
+        rest = np.where(_parity(values, chosen), -worth, worth)
         step = _best_pair(values, rest, price, single=most - len(chosen) == 1)
-        step = tuple(i for i in step if i not in chosen)
-        if not step or _gain(values, rest, step) <= price * len(step):
+        if _gain(values, rest, step) < price * len(step):
             break
-        chosen += step
-        rest = np.where(_parity(values, step), -rest, rest)
+        chosen = tuple(sorted(set(chosen) ^ set(step)))
     return chosen
 
 
@@ -134,7 +139,7 @@ def _best_pair(
         return (one,)
     both = alone[:, None] + alone[None, :] - 2 * (weighted @ values.T.astype(np.int64))
     i, j = (int(k) for k in np.unravel_index(both.argmax(), both.shape))
-    return (i, j) if int(both[i, j]) - price > int(alone[one]) else (one,)
+    return (i, j) if int(both[i, j]) >= int(alone[one]) + price else (one,)
 
 
 def _fit(values: Bits, worth: NDArray[np.int64], most: int) -> tuple[int, ...]:

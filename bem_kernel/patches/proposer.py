@@ -18,20 +18,22 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bem_kernel.circuits.builder import CircuitBuilder, simplify
-from bem_kernel.circuits.circuit import Circuit
-from bem_kernel.circuits.composition import cofactor
 from bem_kernel.errors import KernelError
-from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.lanes import Bits
+from bem_kernel.patches.correction import (
+    Correction,
+    Reach,
+    children,
+    corrections,
+    unchanged,
+    whole,
+)
 from bem_kernel.patches.edits import perform
-from bem_kernel.patches.flips import Flips, Limits, Product, best_flips
-from bem_kernel.patches.fold import joined
 from bem_kernel.patches.localise import Suspect, localise
 from bem_kernel.patches.obligations import obligations
-from bem_kernel.patches.patch import Entry, Kind, Patch, Scope
-from bem_kernel.patches.propose import drafted, is_findable, propose_split
+from bem_kernel.patches.patch import Entry, Kind, Patch
+from bem_kernel.patches.propose import drafted, free_near, is_findable
 from bem_kernel.patches.replay import Moment, Playback, Window, replay, twin_of
 from bem_kernel.patches.trials import Laboratory
 
@@ -45,19 +47,19 @@ class Search:
 
     Attributes:
         suspects: steps to localise.
-        steps: most steps of an expert whose outputs are tried.
+        experts: most experts to study, those that cost most.
+        steps: most steps of each whose outputs are tried.
         horizon: steps whose rewards count as an expert's doing.
-        bits: most state bits to consider for a split, beside those that the expert reads.
-        patches: most patches to pilot.
-        flips: limits of the search for coefficients.
+        patches: most corrections to pilot.
+        reach: how far the search for corrections goes.
     """
 
     suspects: int = 16
+    experts: int = 4
     steps: int = 64
     horizon: int = 1
-    bits: int = 8
     patches: int = 4
-    flips: Limits = field(default_factory=Limits)
+    reach: Reach = field(default_factory=Reach)
 
 
 @dataclass(frozen=True)
@@ -121,21 +123,6 @@ class Study:
     cases: Mapping[int, tuple[Bits, NDArray[np.int64]]]
 
 
-@dataclass(frozen=True)
-class Division:
-    """A way to split an expert.
-
-    Attributes:
-        bit: the state bit.
-        flips: by value of the bit, then by output.
-        gain: on the cases.
-    """
-
-    bit: int
-    flips: tuple[tuple[Flips, ...], tuple[Flips, ...]]
-    gain: int
-
-
 def study(window: Window, search: Search | None = None) -> Study:
     """Play a stretch again, localise what went wrong, and try the outputs of who did it.
 
@@ -156,7 +143,8 @@ def study(window: Window, search: Search | None = None) -> Study:
         for identifier, _ in laboratory.batch(moment):
             blame[identifier] += impacts.get(moment.step, 0)
     cases = {}
-    for identifier in sorted((word for word in blame if blame[word]), key=lambda w: -blame[w]):
+    costly = sorted((word for word in blame if blame[word]), key=lambda word: -blame[word])
+    for identifier in costly[: wanted.experts]:
         moments = _chosen(laboratory, playback.moments, identifier, set(impacts), wanted.steps)
         trials = [laboratory.invert_outputs(moment, identifier) for moment in moments]
         bits = np.concatenate([trial.bits for trial in trials])
@@ -186,80 +174,18 @@ def propose_structure(
     """
     wanted = search or Search()
     focus = tuple(sorted(suspect.step for suspect in studied.suspects))
-    drafts: list[tuple[int, Patch]] = []
+    found: list[Proposal] = []
     for identifier, (bits, gains) in studied.cases.items():
         expert = studied.table.expert(identifier)
         bits, gains = _with_refuted(bits, gains, (at for word, at in refuted if word == identifier))
-        for division in divisions(expert, bits, gains, wanted):
-            drafts += [(identifier, patch) for patch in _patches(studied, identifier, division)]
-            if len(drafts) >= wanted.patches:
-                break
-    found = []
-    for identifier, patch in drafts[: wanted.patches]:
-        pox = pilot(studied, patch)
-        if pox is not None and pox.regret_q16 > 0:
-            found.append(Proposal(patch, pox, identifier, focus))
+        best = corrections(expert, bits, gains, wanted.reach)[: wanted.patches]
+        for patch in (each for one in best for each in _patches(studied, identifier, one)):
+            pox = pilot(studied, patch)
+            if pox is not None and pox.regret_q16 > 0:
+                found.append(Proposal(patch, pox, identifier, focus))
+        if found:  # of another expert when this one has been mended
+            break
     return tuple(sorted(found, key=lambda each: -each.pox.priority_q16))
-
-
-def divisions(
-    expert: Expert, bits: Bits, gains: NDArray[np.int64], search: Search
-) -> tuple[Division, ...]:
-    """Ways to split an expert, the one that gains most first; of equals, on a bit that it reads.
-
-    Args:
-        expert: the parent.
-        bits: (rows, N) bool, states.
-        gains: (rows, outputs) int64, reward gained by inverting an output.
-        search: how far to go.
-    """
-    most = int(np.maximum(gains, 0).sum())
-    price = 1 + most // 32
-    own = list(dict.fromkeys(expert.reads))
-    found = []
-    for bit in (*own, *_separating(bits, gains, own, search.bits)):
-        flips = []
-        for value in (False, True):
-            rows = bits[:, bit] == value
-            inputs = bits[rows][:, list(expert.reads)]
-            flips.append(
-                tuple(
-                    best_flips(inputs, gains[rows, output], search.flips, price=price)
-                    for output in range(gains.shape[1])
-                )
-            )
-        division = Division(bit, (flips[0], flips[1]), sum(f.gain for f in (*flips[0], *flips[1])))
-        if division.gain > 0:
-            found.append(division)
-    return tuple(
-        sorted(found, key=lambda each: (price * _size(each) - each.gain, each.bit not in own))
-    )
-
-
-def corrected(circuit: Circuit, flips: Sequence[Flips]) -> Circuit:
-    """A circuit with ANF coefficients flipped, by output."""
-    builder = CircuitBuilder(circuit.n_inputs)
-    outputs = builder.embed(circuit, range(circuit.n_inputs))
-    for output, flip in enumerate(flips):
-        for product in flip.products:
-            outputs[output] = builder.xor(outputs[output], _product(builder, product))
-    return builder.build(outputs)
-
-
-def unchanged(expert: Expert, division: Division) -> Scope:
-    """The lanes in which no flip of a division acts: where old and new have to agree."""
-    bits = tuple(dict.fromkeys((division.bit, *expert.reads)))
-    builder = CircuitBuilder(len(bits))
-    acting = builder.const(False)
-    for value, flips in enumerate(division.flips):
-        case = 0 if value else builder.not_(0)
-        for flip in flips:
-            inverted = builder.const(False)
-            for product in flip.products:
-                places = [bits.index(expert.reads[i]) for i in product]
-                inverted = builder.xor(inverted, _product(builder, places))
-            acting = builder.or_(acting, builder.and_(case, inverted))
-    return Scope(bits, builder.build([builder.not_(acting)]))
 
 
 def pilot(studied: Study, patch: Patch) -> Pox | None:
@@ -288,42 +214,28 @@ def pilot(studied: Study, patch: Patch) -> Pox | None:
     )
 
 
-def _patches(studied: Study, identifier: int, division: Division) -> list[Patch]:
-    """The split, and, where one expert runs in many lanes, the same as one circuit."""
+def _patches(studied: Study, identifier: int, correction: Correction) -> list[Patch]:
+    """A split, or a circuit in the old one's place, or both.
+
+    An expert has one condition, so one that has it is not split again. Where lanes share a choice,
+    children would leave each other's lanes alone, so the pilot decides.
+    """
     table, config = studied.table, studied.window.memory.config
-    expert = table.expert(identifier)
-    circuits = []
-    for value, flips in enumerate(division.flips):
-        held = {i: bool(value) for i, bit in enumerate(expert.reads) if bit == division.bit}
-        circuits.append(cofactor(corrected(expert.circuit, flips), held))
-    reason = f"{expert.name} did better with {_size(division)} flips, split on s[{division.bit}]"
-    scope = unchanged(expert, division)
-    split = propose_split(
-        table,
-        identifier,
-        division.bit,
-        circuits=(circuits[0], circuits[1]),
-        scope=scope,
-        reason=reason,
-        provenance=PROVENANCE,
-    )
-    if studied.window.config.each_lane or config.lanes == 1:
-        return [split]
-    both = joined(split.added[0].expert, split.added[1].expert)
-    whole = replace(both, name=expert.name, circuit=simplify(both.circuit))
-    entry = Entry(identifier, whole, is_findable(table, identifier))
-    merged = Patch(Kind.REPLACE, "", "", reason, PROVENANCE, (identifier,), (entry,), scope=scope)
-    return [split, drafted(table, merged)]
-
-
-def _separating(bits: Bits, gains: NDArray[np.int64], own: Sequence[int], count: int) -> list[int]:
-    """Other state bits whose two cases would gain most by inverting whole outputs."""
-    ones = bits.astype(np.int64).T @ gains
-    worth = (np.maximum(ones, 0) + np.maximum(gains.sum(axis=0) - ones, 0)).sum(axis=1)
-    worth[bits.all(axis=0) | ~bits.any(axis=0)] = -1  # no two cases
-    worth[list(own)] = -1
-    order = np.argsort(-worth, kind="stable")[:count]
-    return [int(bit) for bit in order if worth[bit] > 0]
+    expert, scope = table.expert(identifier), unchanged(correction)
+    reason = f"{expert.name} would have done better: {correction}"
+    findable, found = is_findable(table, identifier), []
+    divides = correction.bit is not None and expert.condition is None
+    if divides:
+        words = free_near(table, identifier, 2)
+        entries = tuple(
+            Entry(word, child, findable, (identifier,))
+            for word, child in zip(words, children(expert, correction), strict=True)
+        )
+        found.append(Patch(Kind.SPLIT, "", "", reason, PROVENANCE, (identifier,), entries))
+    if not divides or (config.lanes > 1 and not studied.window.config.each_lane):
+        entry = Entry(identifier, whole(expert, correction), findable)
+        found.append(Patch(Kind.REPLACE, "", "", reason, PROVENANCE, (identifier,), (entry,)))
+    return [drafted(table, replace(patch, scope=scope)) for patch in found]
 
 
 def _chosen(
@@ -360,14 +272,3 @@ def _mean_gates(playback: Playback, table: ExpertTable) -> int:
     choices = [choice.expert for choice in playback.trace]
     sizes = {word: len(table.expert(word).circuit.gates) for word in set(choices)}
     return sum(sizes[word] for word in choices) // max(1, len(choices))
-
-
-def _product(builder: CircuitBuilder, product: Product | list[int]) -> int:
-    slot = builder.const(True)
-    for i in product:
-        slot = builder.and_(slot, i)
-    return slot
-
-
-def _size(division: Division) -> int:
-    return sum(len(flip.products) for flips in division.flips for flip in flips)
