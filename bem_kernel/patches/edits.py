@@ -72,8 +72,9 @@ def perform(table: ExpertTable, patch: Patch) -> Trace:
     Raises:
         PatchError: the patch names experts that are not there, or the runner has not learned from
             all its steps.
-        KernelError: an expert does not fit the machine, or there is no room.
+        KernelError: an expert does not fit the machine, there is no room, or the table is sealed.
     """
+    table.check_open()
     check_settled(table)
     _check_present(table, patch)
     if patch.kind is Kind.REMAP:
@@ -109,6 +110,7 @@ def revert(table: ExpertTable, patch: Patch, trace: Trace) -> None:
         PatchError: the experts that the patch brought are not there.
         KernelError: as for `perform`.
     """
+    table.check_open()
     check_settled(table)
     if patch.kind is Kind.REMAP:
         _reorder(table, trace.order)

@@ -250,6 +250,25 @@ def test_the_runners_rows_follow(tmp_path: Path, log: Ledger) -> None:
     assert patch == "patch: 1 steps have not been learned from; call machine.learn() first"
 
 
+def test_children_are_found_where_their_parent_was(log: Ledger) -> None:
+    """One patch changes experts, duals and what the ANN unit finds: policy and search follow."""
+    config = MachineConfig(n_bits=4, n_shared_bits=64, max_experts=16)
+    machine = ExpertMachine(Memory(config), bits=("a", "b", "c"))
+    seen = range(0, 600, 100)
+    words = [machine.define(f"at {where}", {"c": "a ^ b"}, at=where) for where in seen]
+    parent = machine.candidates(300)[0]
+    assert parent == words[3]
+    machine.table.duals_q16[machine.table.slots.slot(parent)] = 77
+    patch = propose_split(machine.table, parent, 0, keep_charge_q16=OCTAVE_Q16, reason="x")
+    children = {entry.identifier for entry in patch.added}
+    apply(machine.table, patch, proved(machine.table, patch), log)
+    assert set(machine.candidates(300)[:3]) == {parent, *children}
+    duals = {word: machine.table.statistics(word).dual_q16 for word in (parent, *children)}
+    assert duals == {parent: 77 + OCTAVE_Q16} | dict.fromkeys(children, 77)
+    undo(machine.table, log)
+    assert machine.candidates(300)[0] == parent and not children & set(machine.candidates(300))
+
+
 def propose_after(machine: ExpertMachine, word: int) -> str:
     with pytest.raises(PatchError) as refusal:
         propose_retire(machine.table, [word], reason="x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.circuits.expression import compile_expressions
-from bem_kernel.errors import PatchError
+from bem_kernel.errors import ExpertError, PatchError
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.ledger.chain import Ledger
@@ -18,9 +19,11 @@ from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.memory import Memory
 from bem_kernel.patches.apply import apply
 from bem_kernel.patches.certificate import Certificate, certify
-from bem_kernel.patches.patch import Patch, Scope
+from bem_kernel.patches.edits import perform
+from bem_kernel.patches.patch import Invariant, Patch, Predicate, Scope
 from bem_kernel.patches.propose import (
     drafted,
+    propose_invariants,
     propose_replace,
     propose_retire,
 )
@@ -136,3 +139,43 @@ def test_proofs_are_checked(table: ExpertTable) -> None:
             certify(table, wrong, replace(evidence, **bound, proofs=(proof, *evidence.proofs[1:])))
     with pytest.raises(PatchError, match="the evidence is for another scope"):
         certify(table, patch, replace(evidence, scope="0" * 64))
+
+
+def test_a_patched_machine_is_sealed(table: ExpertTable, log: Ledger) -> None:
+    patch = propose_replace(table, table.find("sum"), SHORT, reason="smaller")
+    certificate = proved(table, patch)
+    assert not table.sealed
+    apply(table, patch, certificate, log)
+    bad = propose_retire(table, [table.find("or")], reason="x")
+    for change in (
+        lambda: table.add(Expert("more", (0, 1), SHORT, (2,))),
+        lambda: table.retire(table.find("or")),
+        table.rebalance,
+        lambda: perform(table, bad),
+        lambda: perform(table, invariant_patch(table)),
+    ):
+        with pytest.raises(ExpertError, match="expert table: sealed, as the machine has been st"):
+            change()
+    assert structure_hash(table) == patch.after
+    assert ExpertTable(table.memory).sealed
+
+
+def invariant_patch(table: ExpertTable) -> Patch:
+    holds = Predicate((5,), compile_expressions(["!a"], ["a"]))
+    return propose_invariants(table, [Invariant("!s5", holds)], reason="x")
+
+
+def test_only_apply_changes_a_machine() -> None:
+    """Whoever else changes structure in the code does so to copies, to see where a patch leads."""
+    allowed = {
+        "lifted_seal": {"apply", "proposer"},
+        "write_invariants": {"edits"},
+        "write_program": {"edits", "program"},
+        "perform": {"apply", "certificate", "propose", "proposer"},
+        "revert": {"apply"},
+    }
+    for file in sorted((Path(__file__).parents[3] / "bem_kernel").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            name = getattr(called, "attr", getattr(called, "id", ""))
+            assert file.stem in allowed.get(name, {file.stem}), f"{file} calls {name}"

@@ -14,6 +14,7 @@ from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import ImageError, LedgerError, PatchError
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.table import ExpertTable
+from bem_kernel.isa.assembler import assemble
 from bem_kernel.ledger.chain import Ledger, read_entries, verify
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import load_image, save_image
@@ -23,6 +24,7 @@ from bem_kernel.patches.certificate import Certificate
 from bem_kernel.patches.edits import Trace
 from bem_kernel.patches.history import apply_entry, history
 from bem_kernel.patches.patch import Patch
+from bem_kernel.patches.program import install_program
 from bem_kernel.patches.propose import propose_remap, propose_replace, propose_split
 from bem_kernel.patches.store import PatchStore, log_path
 from bem_kernel.patches.structure import structure_hash
@@ -34,18 +36,23 @@ SHORT = Circuit(2, (Gate(Op.XOR, 0, 1),), (2,))
 
 WRITER = """
 import sys
-from bem_kernel.patches.propose import propose_remap, propose_replace
+from bem_kernel.patches.program import read_program
+from bem_kernel.patches.propose import propose_region, propose_remap, propose_replace
+from bem_kernel.patches.region import difference
 from bem_kernel.patches.store import PatchStore
 from bem_kernel.patches.verify import verify
-from tests_circuits import LONG, SHORT
+from tests_circuits import CODE, LONG, SHORT
 with PatchStore(sys.argv[1]) as store:
     print("ready", flush=True)
     while True:
         table = store.table
         word = table.find("sum")
         other = SHORT if table.expert(word).circuit == LONG else LONG
+        now = read_program(table.memory).program
+        region = difference(now, CODE[now == CODE[0]])
         for patch in (
             propose_replace(table, word, other, reason="x"),
+            lambda: propose_region(table, region, reason="x"),
             lambda: propose_remap(table, list(table)[::-1], reason="x"),
         ):
             patch = patch() if callable(patch) else patch
@@ -55,6 +62,11 @@ with PatchStore(sys.argv[1]) as store:
 """
 CIRCUITS = """
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
+from bem_kernel.isa.assembler import assemble
+CODE = tuple(
+    assemble(f".bits a\\n {code}\\n")
+    for code in ("ADD r1, r2, r2", "MUL r1, r2, 1\\n ADD r1, r1, r2")
+)
 LONG = Circuit(2, (Gate(Op.OR, 0, 1), Gate(Op.AND, 0, 1), Gate(Op.ANDN, 2, 3)), (4,))
 SHORT = Circuit(2, (Gate(Op.XOR, 0, 1),), (2,))
 """
@@ -67,6 +79,7 @@ def image(tmp_path: Path) -> Path:
     table = ExpertTable(memory)
     for name in ("sum", "b", "c"):
         table.add(Expert(name, (0, 1), LONG, (2,)))
+    install_program(table, assemble(".bits a\n ADD r1, r2, r2\n"))
     save_image(memory, tmp_path / "machine.image")
     return tmp_path / "machine.image"
 
