@@ -73,6 +73,7 @@ def optimise_command(
         "outputs": circuit.n_outputs,
         "before": result.before,
         "after": result.after,
+        "optimal": result.optimal,
         "gates": len(result.circuit.gates),
         "spent_ms": result.spent_ms,
         "solver": result.equality.solver,
@@ -81,7 +82,8 @@ def optimise_command(
     if json_output:
         typer.echo(json.dumps(record))
         return
-    typer.echo(f"{result.before} two-input gates before, {result.after} after")
+    least = ", and no fewer will do" if result.optimal else ""
+    typer.echo(f"{result.before} two-input gates before, {result.after} after{least}")
     typer.echo(
         f"equal{'' if care is None else ' on the care set'}: refuted a difference in "
         f"{record['proof_steps']} steps ({result.equality.solver}), which the checker accepts"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bem_kernel.compiled import kernel
 from bem_kernel.errors import SynthesisError
 from bem_kernel.synthesis import chain_search
-from bem_kernel.synthesis.network import NetworkBuilder, table_of_op
+from bem_kernel.synthesis.network import Network, NetworkBuilder, table_of_op
 from bem_kernel.synthesis.npn import (
     INPUT_TABLES,
     N_TABLES,
@@ -26,6 +26,7 @@ from bem_kernel.synthesis.npn import (
     split_transform,
 )
 
+DATABASE_INPUTS = 4
 CLASSES_BY_SIZE = (2, 2, 5, 20, 34, 75, 72, 12)
 
 
@@ -56,6 +57,30 @@ class Database:
                 f"table {table}", where="database", fix="give 16 bits: bit r is the value of row r"
             )
         return int(self.sizes[self.classes.class_of[table]])
+
+    def network_of(self, table: int, n_inputs: int) -> Network:
+        """A smallest network of a function.
+
+        Args:
+            table: bit r is the value of row r.
+            n_inputs: number of inputs, at most 4.
+        """
+        for i in range(n_inputs, DATABASE_INPUTS):
+            table |= table << (1 << i)
+        size = self.size_of(table)
+        entry, transform = self.classes.class_of[table], int(self.classes.transform_of[table])
+        order, negated, flip = split_transform(transform)
+        builder = NetworkBuilder(n_inputs)
+        literals = []
+        for i in range(DATABASE_INPUTS):
+            source = 2 * (1 + order[i]) if order[i] < n_inputs else 0
+            literals.append(source ^ (negated >> i & 1))
+        for kind, a, b in self.gates[entry, :size].tolist():
+            literals.append(builder.gate(kind, literals[a], literals[b]))
+        if size:
+            return builder.build([literals[-1] ^ flip])
+        constant = table in (0, N_TABLES - 1)
+        return builder.build([table & 1 if constant else literals[0] ^ flip])
 
 
 @cache

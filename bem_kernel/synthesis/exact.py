@@ -98,24 +98,57 @@ def exact_circuit(
             raise SynthesisError(
                 f"table {number:#x}", where="exact synthesis", fix=f"give {rows} bits"
             )
+    hard = [table for table in tables if _without_gates(table, care, n_inputs) is None]
+    first = 1 if hard else 0
+    least = max([first, *(_bound(table, n_inputs) if care == every else 1 for table in hard)])
+    bounds: list[LowerBound] = []
+    for size in range(least, max_gates + 1):
+        found = network_of_size(tables, n_inputs, care, size, budget)
+        if isinstance(found, Network):
+            return Exact(circuit_from_network(found), found.size, least, tuple(bounds))
+        if found is None:
+            return None
+        bounds.append(found)
+    return None
+
+
+def network_of_size(
+    tables: Sequence[int], n_inputs: int, care: int, size: int, budget: int | None
+) -> Network | LowerBound | None:
+    """A network of so many gates, all of them needed, or why there is none; one question.
+
+    Args:
+        tables: as `exact_circuit`, and so the next two.
+        n_inputs: at most 6.
+        care: which rows count.
+        size: number of gates; ignored if the functions need none.
+        budget: most conflicts; None for no limit.
+
+    Returns:
+        None if the budget is spent.
+    """
     free = [_without_gates(table, care, n_inputs) for table in tables]
     hard = [table for table, literal in zip(tables, free, strict=True) if literal is None]
     if not hard:
-        return _result(NetworkBuilder(n_inputs).build([x or 0 for x in free]), 0, ())
-    least = max(1, *(_bound(table, n_inputs) if care == every else 1 for table in hard))
-    bounds: list[LowerBound] = []
-    for size in range(least, max_gates + 1):
-        question = ask(hard, care, n_inputs, size)
-        given = 2_000 if budget is None else budget
-        verdict = check(question.cnf, budget=given, hand_over=budget is None)
-        if isinstance(verdict, Satisfiable):
-            network = circuit_of_model(question, verdict.model)
-            network = _with_free(network, free)
-            return _result(network, least, tuple(bounds))
-        if not isinstance(verdict, Unsatisfiable):
-            return None
-        bounds.append(LowerBound(size, question.cnf, verdict.proof, verdict.solver))
+        return NetworkBuilder(n_inputs).build([x or 0 for x in free])
+    question = ask(hard, care, n_inputs, size)
+    given = 2_000 if budget is None else budget
+    verdict = check(question.cnf, budget=given, hand_over=budget is None)
+    if isinstance(verdict, Satisfiable):
+        return _with_free(circuit_of_model(question, verdict.model), free)
+    if isinstance(verdict, Unsatisfiable):
+        return LowerBound(size, question.cnf, verdict.proof, verdict.solver)
     return None
+
+
+def tables_of(network: Network) -> list[int]:
+    """The functions of a network of at most 6 inputs, as `exact_circuit` takes them.
+
+    Raises:
+        SynthesisError: there are more inputs.
+    """
+    rows = 1 << _checked(network.n_inputs, MAX_INPUTS, "inputs")
+    return [word & (1 << rows) - 1 for word in evaluated(network)[:, 0].tolist()]
 
 
 def smallest(circuit: Circuit, *, max_gates: int = MAX_GATES) -> Exact | None:
@@ -124,9 +157,7 @@ def smallest(circuit: Circuit, *, max_gates: int = MAX_GATES) -> Exact | None:
     Raises:
         SynthesisError: the circuit has more than 6 inputs.
     """
-    rows = 1 << _checked(circuit.n_inputs, MAX_INPUTS, "inputs")
-    words = evaluated(network_from_circuit(circuit))[:, 0].tolist()
-    tables = [word & (1 << rows) - 1 for word in words]
+    tables = tables_of(network_from_circuit(circuit))
     return exact_circuit(tables, circuit.n_inputs, max_gates=max_gates)
 
 
@@ -176,7 +207,3 @@ def _with_free(network: Network, free: Sequence[int | None]) -> Network:
     for table, a, b in network.gates[1 + network.n_inputs :].tolist():
         builder.gate(table, 2 * a, 2 * b)
     return builder.build([next(found) if literal is None else literal for literal in free])
-
-
-def _result(network: Network, least: int, bounds: tuple[LowerBound, ...]) -> Exact:
-    return Exact(circuit_from_network(network), network.size, least, bounds)

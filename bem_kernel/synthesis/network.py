@@ -20,6 +20,8 @@ from bem_kernel.circuits.circuit import ARITY, Circuit, Op
 
 _TABLES = {Op.AND: 8, Op.OR: 14, Op.XOR: 6, Op.ANDN: 2}
 XOR, AND, OR = 6, 8, 14
+OP_OF = {table: op for op, table in _TABLES.items()}
+"""The operation of each table but 4, which is that of 2 with its operands the other way round."""
 
 
 def table_of_op(op: int) -> int:

@@ -1,9 +1,7 @@
 """The superoptimiser: a smaller circuit within a time budget, proved equal.
 
-First, cuts of four inputs are replaced by optimal circuits until that saves nothing. Then the rest
-of the time goes to random walks over equal circuits: over the whole circuit where it has few inputs
-and gates, otherwise over one window after another. The smallest circuit so far is the result at any
-time, and is proved equal to the given one before it is returned.
+The search goes step by step (`steps`). The smallest circuit so far is the result at any time, and
+is proved equal to the given one, wherever it counts, before it is returned.
 
 Source: BEM core spec 8.4.
 """
@@ -14,24 +12,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import SynthesisError
+from bem_kernel.synthesis.database import DATABASE_INPUTS, optimal_database
 from bem_kernel.synthesis.equivalence import Different, Equal, compare
+from bem_kernel.synthesis.exact import MAX_INPUTS, LowerBound, exact_circuit, tables_of
 from bem_kernel.synthesis.network import Network, circuit_from_network, network_from_circuit
-from bem_kernel.synthesis.rewriting import rewritten
-from bem_kernel.synthesis.smaller import evaluated, walked
-from bem_kernel.synthesis.windows import put_back, window_at_random
+from bem_kernel.synthesis.steps import Steps
 
-WHOLE_INPUTS = 12
-WHOLE_WORK = 1 << 16  # words simulated for one look at a whole network
 MAX_BUDGET_MS = 86_400_000
-_MOVES = 400
-_WINDOW_LEAVES = (8, 10)
-_WINDOW_GATES = (40, 60)
-_MOVES_PER_GATE = 4  # for circuits like trees, whose windows are small, more is waste
+_EXACT_GATES = 7
+_CONFLICTS_PER_MS = 10
 
 Report = Callable[[int, int], None]
 """Called with milliseconds spent and the size so far."""
@@ -48,6 +39,9 @@ class Optimised:
         after: two-input gates of the result. `circuit` has a NOT more for each negated output.
         spent_ms: milliseconds of search, without the proof.
         equality: the proof.
+        optimal: whether no circuit has fewer gates: by the database of all functions of four
+            inputs, or by `bounds`. The search ends when that is known.
+        bounds: proofs that fewer gates do not do, one for each number; none from the database.
     """
 
     circuit: Circuit
@@ -55,6 +49,8 @@ class Optimised:
     after: int
     spent_ms: int
     equality: Equal
+    optimal: bool
+    bounds: tuple[LowerBound, ...]
 
 
 def optimise(
@@ -71,8 +67,7 @@ def optimise(
         circuit: any circuit.
         budget_ms: milliseconds for the search; the proof at the end comes on top.
         seed: of the random walk. Equal seeds give equal steps, but time decides how many.
-        care: a circuit of one output: where it is 0, the result may be anything. Used for circuits
-            of at most 12 inputs; larger ones are kept equal everywhere.
+        care: a circuit of one output: where it is 0, the result may be anything.
         report: called about ten times a second.
 
     Raises:
@@ -81,16 +76,27 @@ def optimise(
     _check(circuit, budget_ms, care)
     start = time.monotonic_ns()
     given = network_from_circuit(circuit)
-    best = given
-    for best in _search(given, seed, care, start, budget_ms):
+    where = None if care is None else network_from_circuit(care)
+    best = _Found(given)
+    for best in _search(given, seed, where, start, budget_ms):
         if report is not None:
-            report(_since_ms(start), best.size)
+            report(_since_ms(start), best.network.size)
     spent_ms = _since_ms(start)
-    result = circuit_from_network(best)
+    result = circuit_from_network(best.network)
     equality = compare(circuit, result, care)
     if isinstance(equality, Different):
         raise AssertionError(f"the optimised circuit differs at {equality.inputs}")
-    return Optimised(result, given.size, best.size, spent_ms, equality)
+    size = best.network.size
+    return Optimised(result, given.size, size, spent_ms, equality, best.optimal, best.bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """The smallest network so far, and why there is no smaller one where that is known."""
+
+    network: Network
+    optimal: bool = False
+    bounds: tuple[LowerBound, ...] = ()
 
 
 def _check(circuit: Circuit, budget_ms: int, care: Circuit | None) -> None:
@@ -111,41 +117,41 @@ def _since_ms(start: int) -> int:
 
 
 def _search(
-    network: Network, seed: int, care: Circuit | None, start: int, budget_ms: int
-) -> Iterator[Network]:
+    network: Network, seed: int, care: Network | None, start: int, budget_ms: int
+) -> Iterator[_Found]:
     """Yield ever smaller networks until the time is over; the last one is the result."""
     end = start + budget_ms * 1_000_000
-    rows = None
-    if care is not None and network.n_inputs <= WHOLE_INPUTS:
-        rows = evaluated(network_from_circuit(care))[0].copy()
-    key, said = seed << 32, start
-    shrinking = True
+    steps, said, asked = Steps(care, seed), start, network.size + 1
     while network.size and time.monotonic_ns() < end:
-        key += 1
-        if shrinking:
-            smaller = rewritten(network)
-            shrinking = smaller.size < network.size
-            network = smaller if shrinking else network
-        else:
-            network = _step(network, key & (1 << 64) - 1, rows)
+        network = steps.take(network)
+        if network.size < asked and not steps.rewriting:
+            asked = network.size
+            left_ms = max(0, end - time.monotonic_ns()) // 1_000_000
+            optimum = _optimum(network, care, left_ms * _CONFLICTS_PER_MS)
+            if optimum is not None:
+                yield optimum
+                return
         if time.monotonic_ns() - said > 100_000_000:
             said = time.monotonic_ns()
-            yield network
-    yield network
+            yield _Found(network)
+    yield _Found(network, optimal=not network.size)
 
 
-def _step(network: Network, key: int, care: NDArray[np.uint64] | None) -> Network:
-    """One walk, of the whole or of a window; never larger than before."""
-    if network.n_inputs <= WHOLE_INPUTS:
-        work = len(network.gates) << max(0, network.n_inputs - 6)
-        if work <= WHOLE_WORK or key % 8 == 0:
-            return walked(network, key, _MOVES, care)
-    kind = key % len(_WINDOW_LEAVES)
-    window = window_at_random(
-        network, key, max_leaves=_WINDOW_LEAVES[kind], max_gates=_WINDOW_GATES[kind]
-    )
-    if window is None:
-        return network
-    part = walked(window.network, key, _MOVES_PER_GATE * window.network.size)
-    whole = put_back(network, window, part)
-    return whole if whole.size <= network.size else network
+def _optimum(network: Network, care: Network | None, budget: int) -> _Found | None:
+    """A network of which it is known that none is smaller, if that is within reach.
+
+    Args:
+        network: the smallest so far.
+        care: where it counts.
+        budget: most conflicts for each size.
+    """
+    n = network.n_inputs
+    if care is None and n <= DATABASE_INPUTS and len(network.outputs) == 1:
+        return _Found(optimal_database().network_of(tables_of(network)[0], n), optimal=True)
+    if n > MAX_INPUTS or network.size > _EXACT_GATES:
+        return None
+    rows = None if care is None else tables_of(care)[0]
+    exact = exact_circuit(tables_of(network), n, care=rows, max_gates=network.size, budget=budget)
+    if exact is None:
+        return None
+    return _Found(network_from_circuit(exact.circuit), True, exact.bounds)

@@ -9,13 +9,13 @@ import pytest
 
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
-from bem_kernel.circuits.expression import compile_expression
+from bem_kernel.circuits.expression import compile_expression, compile_expressions
 from bem_kernel.circuits.random_circuit import random_circuit, random_live_circuit
 from bem_kernel.errors import CnfError, SynthesisError
 from bem_kernel.forms.truth_table import truth_table
 from bem_kernel.logic.tseitin import miter
 from bem_kernel.proofs.check import Accepted, check_proof
-from bem_kernel.synthesis import optimise as optimise_module
+from bem_kernel.synthesis import steps as steps_module
 from bem_kernel.synthesis.equivalence import Different, Equal, compare
 from bem_kernel.synthesis.network import circuit_from_network, network_from_circuit
 from bem_kernel.synthesis.optimise import optimise
@@ -128,9 +128,41 @@ def test_equal_seeds_and_moves_give_equal_walks() -> None:
 
 def test_a_wrong_step_of_the_search_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = network_from_circuit(Circuit(2, (Gate(Op.OR, 0, 1),), (2,)))
-    monkeypatch.setattr(optimise_module, "_step", lambda *_: wrong)
+    monkeypatch.setattr(steps_module.Steps, "take", lambda *_: wrong)
     with pytest.raises(AssertionError, match="the optimised circuit differs at"):
         optimise(Circuit(2, (Gate(Op.AND, 0, 1),), (2,)), 50)
+
+
+def test_small_results_are_known_to_be_optimal_and_end_the_search() -> None:
+    majority = optimise(compile_expression("a & b | a & c | b & c", ["a", "b", "c"]), 60_000)
+    assert (majority.after, majority.optimal, majority.bounds) == (4, True, ())  # the database
+    names = ["a", "b", "c"]
+    full = optimise(compile_expressions(["a ^ b ^ c", "a & b | a & c | b & c"], names), 60_000)
+    assert full.after == 5 and full.optimal
+    assert [bound.size for bound in full.bounds] == [2, 3, 4]
+    for bound in full.bounds:
+        assert isinstance(check_proof(bound.cnf, bound.proof), Accepted)
+    assert not optimise(adder(4), 100).optimal
+
+
+def compared(width: int) -> tuple[Circuit, Circuit]:
+    """Bits of a where a and b differ, and that they are equal; 2 * width inputs."""
+    builder = CircuitBuilder(2 * width)
+    differ = builder.const(False)
+    for i in range(width):
+        differ = builder.or_(differ, builder.xor(i, width + i))
+    outputs = [builder.and_(i, differ) for i in range(width)]
+    equal = builder.build([builder.not_(differ)])
+    return builder.build([*outputs, width]), equal
+
+
+def test_a_care_set_of_many_inputs_is_used() -> None:
+    circuit, care = compared(8)
+    result = optimise(circuit, 60_000, care=care)
+    assert result.after == 0 and result.optimal  # where a = b, nothing differs
+    assert optimise(circuit, 300).after > 0
+    never = compile_expression("x0 & !x0", [f"x{i}" for i in range(16)])
+    assert optimise(circuit, 60_000, care=never).after == 0
 
 
 def test_different_circuits_are_told_apart_where_they_differ() -> None:
