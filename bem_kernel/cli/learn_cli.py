@@ -11,6 +11,7 @@ import typer
 
 from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
+from bem_kernel.cli.actions_cli import learning_group
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ class Method(StrEnum):
 
 def add_commands(app: typer.Typer) -> None:
     """Add `learn`."""
-    app.command("learn")(learn)
+    app.add_typer(learning_group(learn), name="learn")
 
 
 def learn(
