@@ -10,6 +10,7 @@ import typer
 
 from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
+from bem_kernel.cli import region_cli
 
 if TYPE_CHECKING:
     from bem_kernel.circuits.circuit import Circuit
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from bem_kernel.patches.store import PatchStore
 
 app = typer.Typer(no_args_is_help=True, help="Verified changes of a machine on disk.")
+
+region_cli.add_commands(app)
 
 _PROVENANCE = (("by", "bem patch propose"),)
 
@@ -263,6 +266,7 @@ def _described(patch: Patch) -> str:
     parts = [patch.kind.value]
     parts += [f"{len(patch.order)} experts"] if patch.order else []
     parts += [", ".join(each.name for each in patch.invariants)] if patch.invariants else []
+    parts += [str(patch.region)] if patch.region is not None else []
     parts += [", ".join(gone)] if gone else []
     return " ".join(parts) + (f" with {', '.join(come)}" if come else "")
 

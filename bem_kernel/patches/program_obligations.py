@@ -106,7 +106,7 @@ def program_equivalence(
     names = _names(layouts[0], state)
     return tuple(
         Obligation(
-            f"instructions {region.start} to {region.end - 1} and what comes for them {claim}",
+            f"{region} and what comes instead {claim}",
             formula.cnf,
             (),
             tuple(names[slot] for slot in formula.inputs),

@@ -46,6 +46,12 @@ class Region:
                 f"instructions {self.start} to {self.end}", where="region", fix="give a range"
             )
 
+    def __str__(self) -> str:
+        count = self.end - self.start
+        if count < 2:
+            return f"instruction {self.start}" if count else f"what precedes {self.start}"
+        return f"instructions {self.start} to {self.end - 1}"
+
     @property
     def new_end(self) -> int:
         """One past the last instruction that comes."""
@@ -65,7 +71,7 @@ def edited(program: Program, region: Region) -> Program:
     """
     if region.end > len(program.code):
         raise PatchError(
-            f"instructions {region.start} to {region.end - 1} of {len(program.code)}",
+            f"{region} of {len(program.code)}",
             where="region",
             fix="propose it again",
         )
@@ -94,7 +100,7 @@ def _moved(instruction: Instruction, pc: int, region: Region) -> Instruction:
     if region.start < target < region.end:
         raise PatchError(
             f"instruction {pc} jumps to {target}, into the middle of what goes",
-            where=f"region {region.start} to {region.end - 1}",
+            where=f"region, {region}",
             fix="take a region that is entered at its start",
         )
     return replace(instruction, imm=region.moved(target))

@@ -13,11 +13,13 @@ from bem_kernel.circuits.record import circuit_record
 from bem_kernel.cli import main as cli
 from bem_kernel.experts.expert import Condition, Expert
 from bem_kernel.experts.table import ExpertTable
+from bem_kernel.isa.instructions import Opcode
 from bem_kernel.ledger.chain import read_entries
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import load_image, save_image
 from bem_kernel.memory.memory import Memory
 from bem_kernel.patches.invariant import read_invariants
+from bem_kernel.patches.program import read_program
 from bem_kernel.patches.store import log_path
 from bem_kernel.patches.structure import structure_hash
 
@@ -182,3 +184,34 @@ def test_what_is_refused(
     found, out, error = propose(capsys, image, kind, *options)
     assert (found, out) == (code, "") and message in error
     assert not (image.parent / f"{kind}.json").exists()
+
+
+def test_the_program_of_a_machine(
+    image: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Install, print, change, propose, verify, apply, undo."""
+    text, claims, patch = tmp_path / "p.asm", tmp_path / "claims", tmp_path / "p.json"
+    text.write_text('.bits a bad\n.cfg main\nTRAP_IF bad, "bad"\nMUL r1, r2, 4\n')
+    claims.write_text("allow RAISED\nat exit: !bad")
+    code, out, _ = bem(capsys, "install", image, text, "--annotations", claims)
+    assert code == 0 and out == f"installed; structure {structure_hash(table_of(image))[:16]}\n"
+    code, out, _ = bem(capsys, "code", image)
+    assert code == 0 and "  MUL r1, r2, 4\n" in out
+    text.write_text(out.replace("MUL r1, r2, 4", "SHL r1, r2, 2"))
+    region = ("region", image, text, "--out", patch, "--reason", "shorter")
+    code, out, _ = bem(capsys, *region)
+    assert code == 0 and out.startswith("instruction 1, now 1: ")
+    code, out, _ = bem(capsys, "verify", image, patch)
+    assert (code, out) == (0, "proved; 3 obligations\n")
+    code, out, _ = bem(capsys, "apply", image, patch)
+    assert code == 0 and "region instruction 1; structure" in out
+    assert read_program(load_image(image)).program.code[1].opcode is Opcode.SHL_I
+    code, _, err = bem(capsys, "install", image, text)
+    assert code == 1 and "the machine has a log of patches; propose a patch with bem pat" in err
+    unsafe = text.read_text().replace('TRAP_IF bad, "bad"', "SHL r1, r1, 1")
+    text.write_text(unsafe)
+    bem(capsys, *region, "--free")
+    code, out, _ = bem(capsys, "verify", image, patch)
+    assert (code, out) == (1, "not so: entry -> exit holds along [0, 1]\ns[1]=1\n")
+    assert bem(capsys, "undo", image)[0] == 0
+    assert read_program(load_image(image)).program.code[1].opcode is Opcode.MUL_I

@@ -104,7 +104,7 @@ def test_a_shorter_region_that_does_the_same(log: Ledger) -> None:
 def test_one_that_does_something_else_is_refuted(log: Ledger) -> None:
     table = new_table(program(TWICE), CLAIMS)
     found = refuted(table, proposed(table, program("EXPERT swap\n MUL r3, r1, 2")))
-    assert found.claim.startswith("instructions 2 to 2 and what comes for them do the same up to")
+    assert found.claim.startswith("instruction 2 and what comes instead do the same up to")
     values = dict(found.named)
     assert values["s[0]"] != values["s[1]"]  # swapping once shows only there
     verify(table, proposed(table, program("EXPERT swap\n MUL r3, r1, 2")), log=log)
@@ -187,7 +187,7 @@ def test_what_a_region_may_not_be(log: Ledger) -> None:
     table = new_table(program(TWICE))
     for region, message in (
         (Region(2, 9, ()), "region: instructions 2 to 8 of 8; propose it again"),
-        (Region(0, 2, ()), "region 0 to 1: instruction 6 jumps to 1, into the middle"),
+        (Region(0, 2, ()), "region, instructions 0 to 1: instruction 6 jumps to 1, into"),
     ):
         with pytest.raises(PatchError, match=message):
             propose_region(table, region, reason="x")
