@@ -22,6 +22,7 @@ from bem_kernel.lanes import WORD_BITS
 
 MAX_VARS = 1 << 28  # literals are int32, and solvers double them
 _SOUND, _BAD_OFFSETS = -1, -2
+_INT32 = np.dtype(np.int32)
 
 
 @kernel("int64(int32[::1], int32[::1], int64)")
@@ -29,13 +30,16 @@ def _first_fault(offsets, literals, n_vars):  # type: ignore[no-untyped-def]
     """Position of the first bad literal, or _BAD_OFFSETS, or _SOUND."""
     if offsets.shape[0] == 0 or offsets[0] != 0 or offsets[-1] != literals.shape[0]:
         return _BAD_OFFSETS
+    # No way out of these loops, so that they run on vectors.
+    descents, bad, last = np.int32(0), np.int32(0), np.uint32(n_vars)
     for i in range(offsets.shape[0] - 1):
-        if offsets[i] > offsets[i + 1]:
-            return _BAD_OFFSETS
-    bad = False
-    for k in range(literals.shape[0]):  # no way out of the loop, so that it runs on vectors
-        variable = abs(np.int64(literals[k]))
-        bad |= variable == 0 or variable > n_vars
+        descents |= np.int32(offsets[i] > offsets[i + 1])
+    if descents:
+        return _BAD_OFFSETS
+    for k in range(literals.shape[0]):
+        literal = literals[k]
+        below = np.uint32((-literal if literal < 0 else literal) - 1)
+        bad |= np.int32(below >= last)
     if bad:
         for k in range(literals.shape[0]):
             variable = abs(np.int64(literals[k]))
@@ -47,14 +51,18 @@ def _first_fault(offsets, literals, n_vars):  # type: ignore[no-untyped-def]
 @kernel("boolean(int32[::1], int32[::1], boolean[::1])")
 def _satisfied(offsets, literals, model):  # type: ignore[no-untyped-def]
     """Whether every clause has a literal that is true in the model."""
-    for i in range(offsets.shape[0] - 1):
-        true = False
-        for k in range(offsets[i], offsets[i + 1]):
-            signed = literals[k]
-            true |= model[abs(signed) - 1] == (signed > 0)
-        if not true:
-            return False
-    return True
+    false_clauses = np.int64(0)
+    start = np.uint64(0)  # indices without a sign spare numba its test for negative ones
+    for i in range(1, offsets.shape[0]):
+        end = np.uint64(offsets[i])
+        true = np.int64(0)
+        for k in range(start, end):
+            signed = np.int64(literals[k])
+            negative = signed >> 63  # -1 or 0
+            true |= np.int64(model[np.uint64((signed ^ negative) - negative - 1)]) ^ -negative
+        false_clauses |= true ^ 1
+        start = end
+    return false_clauses == 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,8 +87,9 @@ class Cnf:
     def __post_init__(self) -> None:
         if not 0 <= self.n_vars <= MAX_VARS:
             raise CnfError(f"{self.n_vars} variables", where="cnf", fix=f"use 0 to {MAX_VARS}")
-        for name, array in (("offsets", self.offsets), ("literals", self.literals)):
-            if array.ndim != 1 or array.dtype != np.int32:
+        for name in ("offsets", "literals"):
+            array = getattr(self, name)
+            if array.ndim != 1 or array.dtype != _INT32:
                 raise CnfError(
                     f"{name} are {array.dtype} of shape {array.shape}",
                     where="cnf",

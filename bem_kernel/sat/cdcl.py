@@ -129,18 +129,19 @@ def _room(ws, log, n):
     return LOG_FULL if cell(ws, LOGGED) + needed > log.shape[0] else SATISFIABLE
 
 
-@kernel("int64(int32[::1], int32[::1], int32[::1], int64)")
-def search(ws, log, assumptions, budget):
+@kernel("int64(int32[::1], int32[::1], int32[::1], boolean[::1], int64)")
+def search(ws, log, assumptions, model, budget):
     """Search for a model under assumptions.
 
     Args:
         ws: a loaded solver.
         log: the proof so far, with room for more.
         assumptions: DIMACS literals that are to hold.
+        model: (n_vars,) filled if there is one.
         budget: most conflicts of this call.
 
     Returns:
-        SATISFIABLE (the values lie in ws), UNSATISFIABLE (the failed assumptions, if any were
+        SATISFIABLE, UNSATISFIABLE (the failed assumptions, if any were
         needed, lie in the scratch row and their clause ends the proof), UNKNOWN when the budget
         is spent, WS_FULL or LOG_FULL when an array needs more room; then call again with copies
         that have it. The solver is at level 0 again except after SATISFIABLE.
@@ -180,6 +181,8 @@ def search(ws, log, assumptions, budget):
         if literal == -1:
             literal = decide(ws, w)
             if literal < 0:
+                for variable in range(n):
+                    model[variable] = cell(ws, SCALARS + VALUE * w + 2 * variable) > 0
                 return SATISFIABLE
         open_level(ws, w)
         assign(ws, w, literal, 0)
@@ -199,9 +202,9 @@ def _give_up(ws, log, w):
     return UNSATISFIABLE
 
 
-@kernel("int64(int32[::1], int32[::1], int32[::1], int32[::1], int32[::1], int64, int64)")
-def solve(ws, log, offsets, literals, assumptions, n, budget):
+@kernel("int64(int32[::1], int32[::1], int32[::1], int32[::1], int32[::1], boolean[::1], int64)")
+def solve(ws, log, offsets, literals, assumptions, model, budget):
     """Load a formula and search; seven arguments, to be one call. See `search`."""
-    start(ws, n)
+    start(ws, model.shape[0])
     load(ws, log, offsets, literals)
-    return search(ws, log, assumptions, budget)
+    return search(ws, log, assumptions, model, budget)

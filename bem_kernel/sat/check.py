@@ -136,16 +136,17 @@ class Solver:
         """
         assumed = _assumed(assumptions, self.n_vars)
         before = int(self._cells[layout.CONFLICTS])
+        model = np.empty(self.n_vars, dtype=np.bool_)
         while True:
             left = budget - (int(self._cells[layout.CONFLICTS]) - before)
-            status = cdcl.search(self._cells, self._log, assumed, left)
+            status = cdcl.search(self._cells, self._log, assumed, model, left)
             if status == layout.WS_FULL:
                 self._cells = _grown(self._cells, 2 * len(self._cells))
             elif status == layout.LOG_FULL:
                 self._log = _grown(self._log, 2 * len(self._log) + int(self._cells[layout.USED]))
             else:
                 break
-        verdict = _verdict(status, self._cells, self._log, before)
+        verdict = _verdict(status, self._cells, self._log, model, before)
         if isinstance(verdict, Satisfiable):
             for cnf in self._formulas:
                 _confirm(cnf, verdict.model[: cnf.n_vars], ())
@@ -210,15 +211,17 @@ def _check_small(cnf: Cnf, assumed: _Cells, budget: int) -> Verdict:
     cells, log = kept.cells, kept.log
     if len(log) < 4 * n + 64:
         log = np.empty(4 * n + 64, dtype=np.int32)
-    status = cdcl.solve(cells, log, cnf.offsets, cnf.literals, assumed, n, budget)
+    model = np.empty(n, dtype=np.bool_)
+    status = cdcl.solve(cells, log, cnf.offsets, cnf.literals, assumed, model, budget)
     while status in (layout.WS_FULL, layout.LOG_FULL):
         if status == layout.WS_FULL:
             cells = _grown(cells, 2 * len(cells))
         else:
             log = _grown(log, 2 * len(log) + int(cells[layout.USED]))
-        status = cdcl.search(cells, log, assumed, budget - int(cells[layout.CONFLICTS]))
+        left = budget - int(cells[layout.CONFLICTS])
+        status = cdcl.search(cells, log, assumed, model, left)
     kept.cells, kept.log = cells, log
-    return _verdict(status, cells, log, 0)
+    return _verdict(status, cells, log, model, 0)
 
 
 def log_end(cells: _Cells) -> int:
@@ -226,15 +229,17 @@ def log_end(cells: _Cells) -> int:
     return int(cells[layout.LOGGED])
 
 
-def _verdict(status: int, cells: _Cells, log: _Cells, conflicts_before: int) -> Verdict:
-    n = int(cells[layout.N_VARS])
+def _verdict(
+    status: int, cells: _Cells, log: _Cells, model: NDArray[np.bool_], conflicts_before: int
+) -> Verdict:
     if status == layout.SATISFIABLE:
-        values = cells[layout.SCALARS : layout.SCALARS + 2 * n : 2]
-        return Satisfiable(values > 0, "own")
+        return Satisfiable(model, "own")
     if status == layout.UNSATISFIABLE:
-        first = layout.SCALARS + layout.SCRATCH * layout.stride(n)
-        inner = cells[first : first + int(cells[layout.FAILED_SIZE])].tolist()
-        failed = tuple(-(x >> 1) - 1 if x & 1 else (x >> 1) + 1 for x in inner)
+        failed: tuple[int, ...] = ()
+        if count := int(cells[layout.FAILED_SIZE]):
+            first = layout.SCALARS + layout.SCRATCH * layout.stride(len(model))
+            inner = cells[first : first + count].tolist()
+            failed = tuple(-(x >> 1) - 1 if x & 1 else (x >> 1) + 1 for x in inner)
         return Unsatisfiable(failed, "own", log[: log_end(cells)].copy())
     return Unknown(int(cells[layout.CONFLICTS]) - conflicts_before)
 
