@@ -10,7 +10,7 @@ import typer
 
 from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
-from bem_kernel.cli import region_cli
+from bem_kernel.cli import improve_cli, region_cli
 
 if TYPE_CHECKING:
     from bem_kernel.circuits.circuit import Circuit
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Verified changes of a machine on disk.")
 
 region_cli.add_commands(app)
+improve_cli.add_commands(app)
 
 _PROVENANCE = (("by", "bem patch propose"),)
 

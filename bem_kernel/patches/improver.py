@@ -237,11 +237,15 @@ class Improver:
         entry = {"kind": "patch.outcome", "of": tried.index}
         entry |= {"before_q16": tried.loss_before_q16, "after_q16": loss_q16}
         self._log.append(entry)
-        if loss_q16 > tried.loss_before_q16:
+        if loss_q16 > tried.loss_before_q16 and self._is_last(tried):
             undo(self._machine.table, self._log)
             self.applied.remove(tried)
             self.taken_back.append(tried)
             self._wait_longer()
+
+    def _is_last(self, tried: Improvement) -> bool:
+        """Whether nobody has patched the machine since."""
+        return structure_hash(self._machine.table) == tried.proposal.patch.after
 
     def _collect(self) -> None:
         for outcome in self._slow.collect():
@@ -261,6 +265,8 @@ class Improver:
             self._wait_longer()
             return
         table = self._machine.table
+        if structure_hash(table) != proposal.patch.before:
+            return  # somebody has patched the machine meanwhile: what was found is of the past
         certificate = certify(table, proposal.patch, evidence)
         self._log.append(_proposal_record(proposal))
         index = apply(table, proposal.patch, certificate, self._log)
