@@ -2,8 +2,11 @@
 
 A region is entered at its start. A way ends where control leaves the region, comes back to its
 start, or traps; so a loop around the region is one way, and a loop inside is refused. Calls are
-followed. What answers from outside (hosts, co-processors, the log) may not lie in a region, since
-it may tell how often, and with what, it was asked.
+followed. What a region does must be seen in the program alone. So no host, co-processor or log may
+lie in it, which could tell how often, and with what, it was asked; nor an address outside of DATA
+and HOST, nor one that an expert computes, since what lies there, and whether there is such a word,
+depends on the memory that the program runs in. Where it runs in many lanes, no instruction may look
+at all of them at once: what is shown for one lane then holds for each.
 
 Source: BEM core spec 9.2, 9.4; King 1976 (symbolic execution).
 """
@@ -14,16 +17,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bem_kernel.errors import PatchError
+from bem_kernel.experts.expert import Expert
+from bem_kernel.experts.place import Space as PlaceSpace
 from bem_kernel.hoare.effects import effect
 from bem_kernel.hoare.moment import Moment
 from bem_kernel.hoare.obligations import MAX_PATHS
 from bem_kernel.hoare.state import Layout, State
 from bem_kernel.hoare.words import WordBuilder
 from bem_kernel.isa.core import Stop
-from bem_kernel.isa.instructions import Opcode
+from bem_kernel.isa.instructions import Opcode, Space
+from bem_kernel.isa.program import Program
 
 AGAIN, RETURN = -1, -2
 """Exits: back at the region's start; the RET of a call around it."""
+
+
+_ALL_LANES = (Opcode.JZ_BIT, Opcode.JNZ_BIT, Opcode.TRAP_IF_BIT)
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ def cross(
     region: tuple[int, int],
     state: State,
     outside: Callable[[int], int],
+    *,
+    lanes: int,
 ) -> Crossing:
     """Follow every way through a region.
 
@@ -86,9 +97,10 @@ def cross(
         region: first instruction and one past the last.
         state: at its start.
         outside: what an instruction outside the region is called in the exits.
+        lanes: in which the program runs.
 
     Raises:
-        PatchError: the region has a loop inside, asks outside, or has too many ways.
+        PatchError: the region has a loop inside, reaches out of the program, or has too many ways.
         HoareError: an address may mean too many words.
     """
     start, end = region
@@ -110,7 +122,8 @@ def cross(
                 f"a loop inside, at instruction {walk.pc}", region, "split it at the loop"
             )
         walk.seen |= {here}
-        walks += _stepped(builder, layout, walk, region, ends)
+        _check_closed(layout.program, walk.pc, region, lanes)
+        walks += _stepped(builder, layout, walk, ends)
     return Crossing(ends, depth)
 
 
@@ -134,20 +147,12 @@ def _stepped(
     builder: WordBuilder,
     layout: Layout,
     walk: _Walk,
-    region: tuple[int, int],
     ends: dict[Exit, list[tuple[int, State]]],
 ) -> list[_Walk]:
     """The walks after one instruction; traps are ends."""
     moment = Moment(builder, layout, walk.pc, walk.calls, walk.state)
     instruction = moment.instruction
     after = effect(moment)
-    asks = instruction.opcode is Opcode.LOG or any(b.choice is not None for b in after.branches)
-    if asks:
-        raise _refused(
-            f"instruction {walk.pc} ({instruction.opcode.name}) asks outside",
-            region,
-            "leave it out of the region",
-        )
     for stop, guard in after.traps.items():
         condition = builder.and_(walk.condition, guard)
         text = instruction.text if stop is Stop.RAISED else ""
@@ -159,6 +164,28 @@ def _stepped(
         if condition != builder.zero:
             walks.append(_Walk(branch.pc, branch.calls, branch.state, condition, walk.seen))
     return walks
+
+
+def _check_closed(program: Program, pc: int, region: tuple[int, int], lanes: int) -> None:
+    """Refuse an instruction that depends on more than the program's words and one lane."""
+    instruction = program.code[pc]
+    opcode, space, what = instruction.opcode, instruction.space, ""
+    expert = program.experts[instruction.imm] if opcode is Opcode.EXPERT else None
+    places = () if expert is None else (*expert.gathers, *(s.place for s in expert.scatters))
+    far = opcode in (Opcode.LD, Opcode.ST) and space not in (Space.DATA, Space.HOST)
+    rings = opcode is Opcode.ST and space is Space.HOST and bool(program.ports)
+    if far or rings or opcode is Opcode.LOG or opcode.name.startswith("BEM_"):
+        what = "reaches out of the program"
+    elif any(place.terms for place in places):
+        what = "computes an address"
+    elif lanes > 1 and (opcode in _ALL_LANES or (expert is not None and _writes_shared(expert))):
+        what = f"looks at all {lanes} lanes at once"
+    if what:
+        raise _refused(f"instruction {pc} ({opcode.name}) {what}", region, "leave it out")
+
+
+def _writes_shared(expert: Expert) -> bool:
+    return any(scatter.place.space is PlaceSpace.SHARED for scatter in expert.scatters)
 
 
 def _check_count(done: int, region: tuple[int, int]) -> None:

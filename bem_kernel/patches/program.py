@@ -1,7 +1,8 @@
 """The machine's program: what it runs and what is claimed of that, as part of its structure.
 
 It lies in CODE as a record, beside the words that a run loads, and so is in every image. Whoever
-builds the machine installs it; once the table is sealed, only a patch changes it.
+builds the machine installs it; once the table is sealed, only a patch changes it. A run goes on
+with the program that it has loaded.
 
     install_program(machine.table, program, "always !bad")
     Machine(read_program(memory).program, memory=memory)
@@ -29,8 +30,8 @@ from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
 
 _REGION = "patches.program"
-_SPARE = 4
-"""Room for a program and its record: so many times what they take when they are installed."""
+_SPARE, _LEAST_WORDS, _LEAST_BYTES = 4, 256, 1 << 14
+"""Room for a program and its record: so many times what they take when installed, and no less."""
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,12 @@ class Installed:
     Attributes:
         program: without lines of a source.
         annotations: what is claimed of it, as `hoare.annotations` has it; "" for nothing.
+        lanes: in which it runs: those of the machine.
     """
 
     program: Program
     annotations: str = ""
+    lanes: int = 1
 
 
 class _Record(BaseModel):
@@ -66,8 +69,8 @@ def install_program(table: ExpertTable, program: Program, annotations: str = "")
     Raises:
         ExpertError: the table is sealed, or an expert of the program does not fit the machine.
         HoareError: the annotations do not parse.
-        PatchError: they are about a node without a mark, or the program needs more state bits
-            than there are, or more room.
+        PatchError: they are about a node without a mark, or the machine has more than the one lane
+            that annotations are about; or the program needs more state bits, or more room.
         SegmentError: CODE has no room.
     """
     table.check_open()
@@ -80,13 +83,20 @@ def install_program(table: ExpertTable, program: Program, annotations: str = "")
         )
     for expert in program.experts:
         check_fits(expert, config.n_bits, config.n_shared_bits)
-    installed = Installed(program, annotations)
+    if annotations.strip() and config.lanes > 1:
+        raise PatchError(
+            f"annotations are about one lane, the machine has {config.lanes}",
+            where="program",
+            fix="make a machine of one lane, or install the program without them",
+        )
+    installed = Installed(program, annotations, config.lanes)
     check_marks(installed)
     if not memory.has(Segment.CODE, _REGION):
-        size = _SPARE * len(_bytes(installed))
+        size = max(_LEAST_BYTES, _SPARE * len(_bytes(installed)))
         memory.allocate(Segment.CODE, _REGION, np.uint8, (size,), protected=True)
         if not memory.has(Segment.CODE, CODE):
-            memory.allocate(Segment.CODE, CODE, np.uint64, (_SPARE * len(program.code),))
+            words = max(_LEAST_WORDS, _SPARE * len(program.code))
+            memory.allocate(Segment.CODE, CODE, np.uint64, (words,))
     write_program(memory, installed)
 
 
@@ -131,7 +141,8 @@ def read_program(memory: Memory) -> Installed:
         raise PatchError(
             "the record is damaged", where=where, fix="restore the machine from an image"
         ) from error
-    return Installed(program_from_record(read.program, where), read.annotations)
+    program = program_from_record(read.program, where)
+    return Installed(program, read.annotations, memory.config.lanes)
 
 
 def write_program(memory: Memory, installed: Installed) -> None:

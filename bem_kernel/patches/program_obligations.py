@@ -4,8 +4,10 @@ A region that preserves what the program does owes that, from every state in whi
 come to its start (those of the scope, and of the annotation there), both regions are left alike:
 at the same instruction or in the same trap, with the same state bits and memory, and the same
 values in registers that still count. Wherever the program is annotated, it owes every edge of the
-new program, so that a region that does not preserve can do what the annotations allow. Both are
-about the program on one lane, as `hoare_check` is. How many instructions run is not claimed.
+new program, so that a region that does not preserve can do what the annotations allow. Annotations
+are, as for `hoare_check`, about one lane in the memory that `Machine(program)` makes; equivalence
+is about the machine's lanes in any memory, see `crossing`. How many instructions run, and where
+they lie, is not claimed.
 
 That the annotation at the start may be assumed of the old region too: up to there both programs
 have done the same, and the new one keeps its annotations.
@@ -30,7 +32,7 @@ from bem_kernel.hoare.state import (
     unknown_state,
 )
 from bem_kernel.hoare.words import WordBuilder
-from bem_kernel.isa.instructions import FORM, Opcode, Operand, Space
+from bem_kernel.isa.instructions import FORM, Instruction, Opcode, Operand, Space
 from bem_kernel.isa.program import Program
 from bem_kernel.patches.crossing import AGAIN, RETURN, Crossing, Exit, cross
 from bem_kernel.patches.formula import Obligation
@@ -71,7 +73,8 @@ def program_equivalence(
     """That the program goes on doing the same in a scope; nothing if it need not.
 
     Raises:
-        PatchError: the region has a loop inside, asks outside, or the program reads its own code.
+        PatchError: the region has a loop inside or reaches out of the program, or the program
+            reads its own code.
         HoareError: an address may mean too many words.
     """
     if not region.preserves:
@@ -82,10 +85,13 @@ def program_equivalence(
     layouts = layout_of(before), layout_of(after)
     builder = WordBuilder()
     mutable = mutable_places(layouts[0]) | mutable_places(layouts[1])
+    if any(_may_write_anywhere(instruction) for instruction in (*before.code, *after.code)):
+        mutable = frozenset(layouts[0].places().values())
     state = unknown_state(builder, layouts[0], mutable, {}, {})
     state = _without_code(layouts[0], state)
     assumed = _assumed(builder, layouts[1], state, installed, region, scope)
-    left = cross(builder, layouts[0], (region.start, region.end), state, lambda pc: pc)
+    lanes = installed.lanes
+    left = cross(builder, layouts[0], (region.start, region.end), state, lambda pc: pc, lanes=lanes)
     shift = region.new_end - region.end
     right = cross(
         builder,
@@ -93,6 +99,7 @@ def program_equivalence(
         (region.start, region.new_end),
         state,
         lambda pc: pc if pc < region.start else pc - shift,
+        lanes=lanes,
     )
     if right.depth > left.depth:
         raise PatchError(
@@ -225,6 +232,12 @@ def _without_code(layout: Layout, state: State) -> State:
     first = layout.bases[Space.CODE]
     own = range(first, first + layout.sizes[Space.CODE])
     return replace(state, words={p: word for p, word in state.words.items() if p not in own})
+
+
+def _may_write_anywhere(instruction: Instruction) -> bool:
+    """Whether an address may mean a word of DATA in some memory, whatever it means in the model."""
+    addressed = Operand.ADDRESS in FORM[instruction.opcode].operands
+    return addressed and instruction.space in (Space.SHARED, Space.ANY)
 
 
 def _check_reads_no_code(program: Program) -> None:

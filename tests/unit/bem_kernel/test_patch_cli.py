@@ -41,7 +41,7 @@ def bem(capsys: pytest.CaptureFixture[str], *args: object) -> tuple[int, str, st
 @pytest.fixture
 def image(tmp_path: Path) -> Path:
     sizes = {"shared_words": 4096, "expert_words": 4096, "max_experts": 8}
-    memory = Memory(MachineConfig(n_bits=8, n_shared_bits=64, **sizes))
+    memory = Memory(MachineConfig(n_bits=8, n_shared_bits=64, lanes=1, **sizes))
     table = ExpertTable(memory)
     table.add(Expert("sum", (0, 1), LONG, (2,)))
     for value, circuit in enumerate((LONG, WRONG)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from bem_kernel.circuits.expression import compile_expressions
@@ -17,6 +18,7 @@ from bem_kernel.ledger.chain import Ledger, read_entries
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import load_image, save_image
 from bem_kernel.memory.memory import Memory
+from bem_kernel.memory.segments import Segment
 from bem_kernel.patches.apply import apply, undo
 from bem_kernel.patches.certificate import certify
 from bem_kernel.patches.patch import EVERYWHERE, Patch, Scope
@@ -41,6 +43,7 @@ loop:
 .cfg end
   EXPERT flip
 """
+FAR = ".circuit far reads a writes M[0+1*M[8:2]]\n.out %0\n"
 TWICE = "EXPERT swap\n EXPERT swap\n MUL r3, r1, 2"
 ONCE = "ADD r3, r1, r1"
 CLAIMS = "at loop: 0 <= r1 < 5 & !bad\nat entry: !bad\nat exit: r1 == 5 & !bad"
@@ -50,9 +53,10 @@ def program(body: str, head: str = HEAD, text: str = LOOP) -> Program:
     return assemble(head + text.format(body=body))
 
 
-def new_table(installed: Program, claims: str = "") -> ExpertTable:
+def new_table(installed: Program, claims: str = "", lanes: int = 1) -> ExpertTable:
     sizes = {"shared_words": 4096, "expert_words": 4096, "max_experts": 8}
-    table = ExpertTable(Memory(MachineConfig(n_bits=8, n_shared_bits=64, **sizes)))
+    memory = Memory(MachineConfig(n_bits=8, n_shared_bits=64, lanes=lanes, **sizes))
+    table = ExpertTable(memory)
     install_program(table, installed, claims)
     return table
 
@@ -193,8 +197,11 @@ def test_what_a_region_may_not_be(log: Ledger) -> None:
             propose_region(table, region, reason="x")
     host = HEAD + ".port ask writes a\n"
     for head, before, after, message in (
-        (host, "HOST ask", "", r"region 1 to 1: instruction 1 \(ST\) asks outside"),
-        (HEAD, 'LOG "x"', "", r"region 1 to 1: instruction 1 \(LOG\) asks outside"),
+        (host, "HOST ask", "", r"region 1 to 1: instruction 1 \(ST\) reaches out of"),
+        (HEAD, 'LOG "x"', "", r"region 1 to 1: instruction 1 \(LOG\) reaches out of"),
+        (HEAD, "LD r5, SHARED[99]", "LD r5, SHARED[98]", r"\(LD\) reaches out of the program"),
+        (HEAD, "BEM_LOAD_STATE r1, DATA[0], r0", "", r"\(BEM_LOAD_STATE\) reaches out of the pro"),
+        (HEAD + FAR, "EXPERT far", "", r"\(EXPERT\) computes an address"),
         (HEAD, "LD r5, CODE[0]", "", r"\(LD\) may read the program's own code"),
         (HEAD, "SET r5, 3\nin: SUB r5, r5, 1\n JNZ r5, in", "", "a loop inside, at instr.* 2"),
         (HEAD, "", "CALL out\n JMP on\nout: RET\non:", "calls are 1 deep, 0 before"),
@@ -205,6 +212,41 @@ def test_what_a_region_may_not_be(log: Ledger) -> None:
             verify(table, patch)
     with pytest.raises(PatchError, match="differ in state bits, experts, ports or data"):
         difference(program(""), program("", HEAD + ".data x 1\n"))
+
+
+def test_many_lanes() -> None:
+    """A region that never looks at all lanes at once may be changed for all of them."""
+    installed, after = program(TWICE), program(ONCE)
+    table = new_table(installed, lanes=64)
+    assert isinstance(verify(table, proposed(table, after)), Proved)
+    table = new_table(program("JZ a, on\non:"), lanes=64)
+    with pytest.raises(
+        PatchError, match=r"region 1 to 1: instruction 1 \(JZ_BIT\) looks at all 64"
+    ):
+        verify(table, proposed(table, program("")))
+    with pytest.raises(
+        PatchError, match="program: annotations are about one lane, the machine has"
+    ):
+        new_table(installed, CLAIMS, lanes=64)
+
+
+def test_what_does_not_fit_is_not_installed() -> None:
+    table = new_table(program(ONCE))
+    with pytest.raises(PatchError, match="program: 9 state bits, the machine has 8; make a larger"):
+        install_program(table, replace(program(ONCE), bit_names=tuple("abcdefghi")))
+    with pytest.raises(
+        PatchError, match=r"program: a program of 405 instructions, \d+ bytes; keep"
+    ):
+        install_program(table, program("ADD r1, r1, r1\n" * 400))
+    assert read_program(table.memory).program == program(ONCE)
+    bare = ExpertTable(Memory(MachineConfig(n_bits=8)))
+    with pytest.raises(
+        PatchError, match="CODE.patches.program: the machine has no program; install"
+    ):
+        propose_region(bare, Region(0, 0, ()), reason="x")
+    bare.memory.allocate(Segment.CODE, "patches.program", np.uint8, (8,))[:] = 7
+    with pytest.raises(PatchError, match="CODE.patches.program: the record is damaged; restore"):
+        read_program(bare.memory)
 
 
 def test_experts_may_come_with_a_region(log: Ledger) -> None:
