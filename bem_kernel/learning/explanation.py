@@ -36,7 +36,7 @@ def explain_failures(space: VersionSpace) -> Explanation:
     variable = {position: v for v, position in enumerate(named, 1)}
     hits = [[variable[i] for i in reason] for reason in space.reasons]
     refusal: Cnf | None = None
-    for count in range(len(space.needed), len(named) + 1):
+    for count in range(max(0, len(space.needed) - 1), len(named) + 1):
         bound = CardEnc.atmost(
             list(variable.values()), count, top_id=len(named), encoding=EncType.seqcounter
         )

@@ -62,8 +62,8 @@ class Refined:
         n_asked: states that the simulator was asked for.
         n_missed: those of them that it did not bring about.
         n_random: how many at the end were drawn at random and refuted nothing.
-        settled: says that a state is in doubt; unsatisfiable, with a checked proof. None if
-            some is left in doubt.
+        settled: says that a state is in doubt, other than those missed; unsatisfiable, with a
+            checked proof. None if some is left in doubt.
     """
 
     model: ActionModel
