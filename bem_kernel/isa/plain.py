@@ -38,7 +38,7 @@ from bem_kernel.memory.segments import Rights
 _MASK = (1 << 64) - 1
 
 
-_ALU: dict[Opcode, Callable[[int, int, int], int]] = {
+ALU: dict[Opcode, Callable[[int, int, int], int]] = {
     Opcode.ADD: lambda a, b, _: a + b,
     Opcode.SUB: lambda a, b, _: a - b,
     Opcode.MUL: lambda a, b, shift: a * b >> shift,
@@ -50,6 +50,7 @@ _ALU: dict[Opcode, Callable[[int, int, int], int]] = {
     Opcode.XOR: lambda a, b, _: a ^ b,
     Opcode.LT: lambda a, b, _: int(a < b),
 }
+"""The number, before it wraps, that each arithmetic instruction makes of two and its shift."""
 
 
 @dataclass
@@ -105,11 +106,11 @@ def execute(core: Core, fuel: int) -> Stop:
 
 def _alu(run: _Run, i: Instruction) -> None:
     a, b = run.registers[i.ra], run.registers[i.rb]
-    run.registers[i.rd] = signed(_ALU[i.opcode](a, b, i.shift))
+    run.registers[i.rd] = signed(ALU[i.opcode](a, b, i.shift))
 
 
 def _alu_immediate(run: _Run, i: Instruction) -> None:
-    operation = _ALU[_REGISTER_FORM[i.opcode]]
+    operation = ALU[REGISTER_FORM[i.opcode]]
     run.registers[i.rd] = signed(operation(run.registers[i.ra], i.imm, i.shift))
 
 
@@ -252,11 +253,12 @@ def _move_state(run: _Run, i: Instruction) -> Stop | None:
     return None
 
 
-_REGISTER_FORM = {Opcode[f"{op.name}_I"]: op for op in _ALU}
+REGISTER_FORM = {Opcode[f"{op.name}_I"]: op for op in ALU}
+"""The arithmetic of two registers that each instruction with a number does."""
 
 _EXECUTE: dict[Opcode, Callable[[_Run, Instruction], Stop | None]] = {
-    **dict.fromkeys(_ALU, _alu),
-    **dict.fromkeys(_REGISTER_FORM, _alu_immediate),
+    **dict.fromkeys(ALU, _alu),
+    **dict.fromkeys(REGISTER_FORM, _alu_immediate),
     **{op: _unit for op in Opcode if op.name.startswith("BEM_")},
     Opcode.SET: _set,
     Opcode.NOT: _not,

@@ -1,0 +1,141 @@
+"""Patches that make what is hot smaller: circuits of experts, and straight lines of the program.
+
+Nothing here is believed: the search has proved its circuits already, and `verify` proves the patch
+as it proves any other.
+
+Source: BEM core spec 8.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.experts.expert import Expert
+from bem_kernel.experts.table import ExpertTable
+from bem_kernel.patches.liveness import liveness, registers
+from bem_kernel.patches.patch import EVERYWHERE, Patch, Scope
+from bem_kernel.patches.program import read_program
+from bem_kernel.patches.propose import propose_region, propose_replace
+from bem_kernel.patches.region import Region
+from bem_kernel.synthesis.fusion import Care
+from bem_kernel.synthesis.optimise import optimise
+from bem_kernel.synthesis.regions import Span, hot_regions, optimised_region
+
+_PROVENANCE = (("by", "superoptimiser"),)
+_MOST_OTHER_BITS = 6
+
+
+def hot_experts(table: ExpertTable) -> tuple[int, ...]:
+    """Identifiers of the experts that ran, those first that evaluated most gates."""
+    gates = {
+        word: int(table.visits[table.slots.slot(word)]) * len(table.expert(word).circuit.gates)
+        for word in table
+    }
+    return tuple(sorted((w for w in gates if gates[w]), key=lambda word: (-gates[word], word)))
+
+
+def propose_smaller(
+    table: ExpertTable,
+    identifier: int,
+    budget_ms: int,
+    *,
+    scope: Scope = EVERYWHERE,
+    seed: int = 0,
+) -> Patch | None:
+    """Give an expert a circuit of fewer gates, equal where it applies; None if none was found.
+
+    Args:
+        table: of the machine.
+        identifier: of the expert.
+        budget_ms: milliseconds for the search.
+        scope: the states that count.
+        seed: of the search.
+
+    Raises:
+        KernelError: there is no such expert, or the budget is out of range.
+    """
+    expert = table.expert(identifier)
+    result = optimise(expert.circuit, budget_ms, seed=seed, care=_care(expert, scope))
+    if len(result.circuit.gates) >= len(expert.circuit.gates):
+        return None
+    return propose_replace(
+        table,
+        identifier,
+        result.circuit,
+        scope=scope,
+        reason=f"{len(result.circuit.gates)} gates in place of {len(expert.circuit.gates)}",
+        provenance=_PROVENANCE,
+    )
+
+
+def propose_shorter(
+    table: ExpertTable,
+    span: Span,
+    budget_ms: int,
+    *,
+    scope: Scope = EVERYWHERE,
+    seed: int = 0,
+) -> Patch | None:
+    """Shorten a straight line of the machine's program; None if nothing was found.
+
+    Args:
+        table: of the machine.
+        span: within one of `straight_lines` of its program, such as `hot_spans` gives.
+        budget_ms: milliseconds for the search.
+        scope: the states in which the program comes there.
+        seed: of the search.
+
+    Raises:
+        KernelError: the machine has no program, the span has other instructions in it, or the
+            budget is out of range.
+    """
+    program = read_program(table.memory).program
+    same = Region(*span, program.code[slice(*span)])
+    live = registers(liveness(program, program, same).at[span[1]])
+    care = None if scope.care is None else Care(scope.bits, scope.care)
+    new = optimised_region(program, span, budget_ms, live=live, care=care, seed=seed)
+    if new is None:
+        return None
+    gates = "" if new.fusion is None else f", {new.fusion.after} gates for {new.fusion.before}"
+    return propose_region(
+        table,
+        Region(*span, new.code, new.experts),
+        scope=scope,
+        reason=f"{len(new.code)} instructions in place of {span[1] - span[0]}{gates}",
+        provenance=_PROVENANCE,
+    )
+
+
+def hot_spans(table: ExpertTable, counts: Sequence[int]) -> tuple[Span, ...]:
+    """The straight lines of the machine's program, those first that took most steps.
+
+    Args:
+        table: of the machine.
+        counts: how often each instruction ran, as `synthesis.regions.visits` has it.
+
+    Raises:
+        PatchError: the machine has no program.
+    """
+    return hot_regions(read_program(table.memory).program, counts)
+
+
+def _care(expert: Expert, scope: Scope) -> Circuit | None:
+    """The values of inputs that can be met in the scope, where an expert applies; None: all."""
+    inputs = {bit: i for i, bit in enumerate(expert.reads)}
+    builder = CircuitBuilder(expert.circuit.n_inputs)
+    counts = always = builder.const(True)
+    others = [bit for bit in scope.bits if bit not in inputs]
+    if scope.care is not None and len(others) <= _MOST_OTHER_BITS:
+        counts = builder.const(False)
+        for values in product((False, True), repeat=len(others)):  # bits that it does not read
+            slots = inputs | {b: builder.const(v) for b, v in zip(others, values, strict=True)}
+            (slot,) = builder.embed(scope.care, [slots[bit] for bit in scope.bits])
+            counts = builder.or_(counts, slot)
+    condition = expert.condition
+    if condition is not None and condition.bit in inputs:
+        applies = inputs[condition.bit]
+        counts = builder.and_(counts, applies if condition.value else builder.not_(applies))
+    return None if counts == always else builder.build([counts])
