@@ -120,6 +120,7 @@ def _suspects(
     playback: Playback, method: Literal["last", "errors", "replay"], count: int, horizon: int
 ) -> tuple[Suspect, ...]:
     from bem_kernel.patches import localise as localisers
+    from bem_kernel.patches.trials import Laboratory
 
     match method:
         case "last":
@@ -127,4 +128,4 @@ def _suspects(
         case "errors":
             return localisers.largest_td_errors(playback.trace, count, playback.limits)
         case "replay":
-            return localisers.localise(playback, count, horizon=horizon)
+            return localisers.localise(Laboratory(playback, horizon), count)

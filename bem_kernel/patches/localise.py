@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bem_kernel.errors import PatchError
-from bem_kernel.patches.replay import Playback
 from bem_kernel.patches.trials import Laboratory
 from bem_kernel.runner.reward import RewardRange
 from bem_kernel.runner.trace import Step
@@ -90,16 +89,13 @@ def largest_td_errors(
     return _worst((Suspect(step, error) for step, error in errors.items()), count)
 
 
-def counterfactual(
-    playback: Playback, steps: Iterable[int], count: int, *, horizon: int = 1
-) -> tuple[Suspect, ...]:
+def counterfactual(laboratory: Laboratory, steps: Iterable[int], count: int) -> tuple[Suspect, ...]:
     """The steps in which another choice, or another output, would have earned most.
 
     Args:
-        playback: of the run; its machine is used up.
+        laboratory: with a playback of the run.
         steps: numbers of the steps to try; steps that are not in the playback are left out.
         count: most steps to return, 1 or more.
-        horizon: steps whose rewards count.
 
     Returns:
         The dearest first, with the reward that was missed.
@@ -108,27 +104,23 @@ def counterfactual(
         PatchError: the count is less than 1.
     """
     _check(count)
-    laboratory = Laboratory(playback, horizon)
     wanted = set(steps)
     found = []
-    for moment in playback.moments:
+    for moment in laboratory.playback.moments:
         if moment.step in wanted:
             missed = max(laboratory.swap_experts(moment).values(), default=0)
-            inverted = 0
-            for identifier, _ in laboratory.batch(moment):
-                gains = laboratory.invert_outputs(moment, identifier).gains
-                inverted += int(gains.max(axis=1, initial=0).sum())
+            tried = laboratory.invert_outputs(moment).values()
+            inverted = sum(int(trials.gains.max(axis=1, initial=0).sum()) for trials in tried)
             found.append(Suspect(moment.step, max(missed, inverted)))
     return _worst(found, count)
 
 
-def localise(playback: Playback, count: int, *, horizon: int = 1) -> tuple[Suspect, ...]:
+def localise(laboratory: Laboratory, count: int) -> tuple[Suspect, ...]:
     """G(τ): counterfactual replay of the last steps and of those with the largest errors.
 
     Args:
-        playback: of the run; its machine is used up.
-        count: most steps to return; twice as many are tried.
-        horizon: steps whose rewards count.
+        laboratory: with a playback of the run.
+        count: most steps to return; up to twice as many are tried.
 
     Returns:
         The dearest first, with the reward that was missed.
@@ -136,11 +128,11 @@ def localise(playback: Playback, count: int, *, horizon: int = 1) -> tuple[Suspe
     Raises:
         PatchError: the count is less than 1.
     """
-    trace = playback.trace
-    discount_q16 = 0 if horizon == 1 else ONE_Q16 - ONE_Q16 // horizon
-    worst = largest_td_errors(trace, count, playback.limits, discount_q16=discount_q16)
-    steps = {suspect.step for suspect in (*worst, *last_steps(trace, count))}
-    return counterfactual(playback, steps, count, horizon=horizon)
+    playback = laboratory.playback
+    discount_q16 = ONE_Q16 - ONE_Q16 // laboratory.horizon
+    worst = largest_td_errors(playback.trace, count, playback.limits, discount_q16=discount_q16)
+    steps = {suspect.step for suspect in (*worst, *last_steps(playback.trace, count))}
+    return counterfactual(laboratory, steps, count)
 
 
 def _worst(suspects: Iterable[Suspect], count: int) -> tuple[Suspect, ...]:

@@ -135,20 +135,21 @@ def study(window: Window, search: Search | None = None) -> Study:
     """
     wanted = search or Search()
     playback = replay(window)
-    suspects = localise(playback, wanted.suspects, horizon=wanted.horizon)
     laboratory = Laboratory(playback, wanted.horizon)
+    suspects = localise(laboratory, wanted.suspects)
     blame: dict[int, int] = defaultdict(int)
     impacts = {suspect.step: suspect.impact for suspect in suspects}
     for moment in playback.moments:
-        for identifier, _ in laboratory.batch(moment):
-            blame[identifier] += impacts.get(moment.step, 0)
+        if moment.step in impacts:
+            for identifier, trials in laboratory.invert_outputs(moment).items():
+                blame[identifier] += int(trials.gains.max(axis=1, initial=0).sum())
     cases = {}
     costly = sorted((word for word in blame if blame[word]), key=lambda word: -blame[word])
     for identifier in costly[: wanted.experts]:
         moments = _chosen(laboratory, playback.moments, identifier, set(impacts), wanted.steps)
-        trials = [laboratory.invert_outputs(moment, identifier) for moment in moments]
-        bits = np.concatenate([trial.bits for trial in trials])
-        cases[identifier] = (bits, np.concatenate([trial.gains for trial in trials]))
+        tried = [laboratory.invert_outputs(moment)[identifier] for moment in moments]
+        bits = np.concatenate([trials.bits for trials in tried])
+        cases[identifier] = (bits, np.concatenate([trials.gains for trials in tried]))
     return Study(window, twin_of(window).table, playback, suspects, cases)
 
 
@@ -246,7 +247,7 @@ def _chosen(
     count: int,
 ) -> list[Moment]:
     """Steps in which an expert ran: the suspects, and others evenly spread."""
-    ran = [moment for moment in moments if identifier in dict(laboratory.batch(moment))]
+    ran = [moment for moment in moments if identifier in laboratory.batch(moment)]
     first = [moment for moment in ran if moment.step in suspects][:count]
     others = [moment for moment in ran if moment.step not in suspects]
     room = min(count - len(first), len(others))

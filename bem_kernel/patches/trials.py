@@ -9,7 +9,7 @@ Source: BEM core spec 8.2 ("other credit assignment mechanisms").
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import KernelError
 from bem_kernel.experts.expert import Expert, transform
-from bem_kernel.lanes import Bits, Word, lane_mask, pack_bits, unpack_bits
+from bem_kernel.lanes import Bits, Word, lane_mask, unpack_bits
 from bem_kernel.patches.replay import CompiledFromOutside, Moment, Playback
 from bem_kernel.runner.layout import HEAD, STEP, TAIL
 
 MOST_LANES = 16
 """Lanes tried one by one, where what one does may change what another earns."""
+
+MOST_SWAPS = 64
+"""Candidates tried in one step."""
 
 Batch = Sequence[tuple[Expert, Word | None]]
 
@@ -33,12 +36,12 @@ class Trials:
     """Inverting the outputs of one expert in one step.
 
     Attributes:
-        identifier: of the expert.
-        bits: (rows, N) bool, the state before, a row for each lane tried.
+        lanes: (rows,) the lanes tried.
+        bits: (rows, N) bool, the state before.
         gains: (rows, outputs) int64, reward gained by inverting an output in that lane.
     """
 
-    identifier: int
+    lanes: NDArray[np.intp]
     bits: Bits
     gains: NDArray[np.int64]
 
@@ -46,93 +49,139 @@ class Trials:
 class Laboratory:
     """Where steps of a playback are tried anew; the playback's machine is used up.
 
-    Args:
+    Attributes:
         playback: of a run.
         horizon: steps whose rewards count, the one that is tried included.
     """
 
     def __init__(self, playback: Playback, horizon: int = 1) -> None:
-        self._playback = playback
-        self._horizon = horizon
+        self.playback = playback
+        self.horizon = horizon
         world = playback.world
         self._lanewise = (
             world
             if isinstance(world, CompiledFromOutside) and horizon == 1 and world.is_separable
             else None
         )
-        config = playback.machine.memory.config
-        self._active = lane_mask(config.lanes)
+        self._active = lane_mask(playback.machine.memory.config.lanes)
+        self._experts: dict[tuple[int, int | None], Expert] = {}
+        self._batches: dict[int, dict[int, Word]] = {}
+        self._tried: dict[int, dict[int, Trials]] = {}
 
-    def batch(self, moment: Moment) -> list[tuple[int, Word]]:
-        """Who ran in which lanes: identifiers with masks."""
-        words: dict[int, Word] = {}
-        for choice in moment.choices:
-            mask = words.setdefault(choice.expert, np.zeros_like(self._active))
-            if choice.lane is None:
-                mask |= self._active
-            else:
-                mask[choice.lane >> 6] |= np.uint64(1 << (choice.lane & 63))
-        return list(words.items())
+    def batch(self, moment: Moment) -> dict[int, Word]:
+        """Who ran in which lanes: masks by identifier."""
+        if moment.step not in self._batches:
+            masks: dict[int, Word] = {}
+            for choice in moment.choices:
+                mask = masks.setdefault(choice.expert, np.zeros_like(self._active))
+                if choice.lane is None:
+                    mask |= self._active
+                else:
+                    mask[choice.lane >> 6] |= np.uint64(1 << (choice.lane & 63))
+            self._batches[moment.step] = masks
+        return self._batches[moment.step]
 
-    def invert_outputs(self, moment: Moment, identifier: int) -> Trials:
-        """Try each output of an expert in each lane where the step chose it and it applies.
+    def invert_outputs(self, moment: Moment) -> dict[int, Trials]:
+        """Try each output of each expert that ran, in each lane where it ran and applies.
 
         Where lanes are separate all are tried at once, else `MOST_LANES` of them one by one.
-        """
-        chosen = self.batch(moment)
-        others = [(self._expert(word), mask) for word, mask in chosen if word != identifier]
-        expert, own = self._expert(identifier), dict(chosen)[identifier]
-        together = self._lanewise is not None and not expert.uses_shared
-        lanes = self._lanes(moment, expert, own)
-        if not together and len(lanes) > MOST_LANES:
-            lanes = lanes[np.arange(MOST_LANES) * len(lanes) // MOST_LANES]
-        actual = self._earned(moment, [*others, (expert, own)])
-        n_outputs = expert.circuit.n_outputs
-        gains = np.zeros((len(lanes), n_outputs), dtype=np.int64)
-        groups = [np.arange(len(lanes))] if together else [np.array([i]) for i in range(len(lanes))]
-        for output in range(n_outputs):
-            inverted = replace(expert, circuit=with_inverted(expert.circuit, output))
-            for rows in groups:
-                tried = _mask(lanes[rows], len(own))
-                course = [*others, (expert, own & ~tried), (inverted, tried)]
-                gain = self._earned(moment, course) - actual
-                gains[rows, output] = gain[lanes[rows]] if together else gain.sum()
-        bits = unpack_bits(moment.planes, int(self._playback.machine.memory.config.lanes))
-        return Trials(identifier, bits[lanes], gains)
-
-    def swap_experts(self, moment: Moment) -> dict[int, int]:
-        """The reward gained by each other candidate, had it run wherever one was chosen.
 
         Returns:
-            Gain by identifier; nothing for experts that would have stopped the machine.
+            By identifier.
         """
-        found: dict[int, int] = {}
+        if moment.step not in self._tried:
+            chosen = self.batch(moment)
+            alone = not any(self._expert(word).uses_shared for word in chosen)
+            trial = self._invert_together if self._lanewise and alone else self._invert_each
+            self._tried[moment.step] = trial(moment, chosen)
+        return self._tried[moment.step]
+
+    def swap_experts(self, moment: Moment) -> dict[int, int]:
+        """The reward gained by each other candidate, had it run in the lanes that it was one for.
+
+        Where a reward is shared by lanes that chose for themselves, it runs in all of them.
+
+        Returns:
+            Gain by identifier, of up to `MOST_SWAPS` of them; none for experts that would have
+            stopped the machine.
+        """
         chosen = self.batch(moment)
-        actual = int(self._earned(moment, [(self._expert(w), m) for w, m in chosen]).sum())
-        for identifier in self._candidates(moment):
-            expert = self._expert(identifier)
+        actual = self._earned(moment, [(self._expert(w), mask) for w, mask in chosen.items()])
+        machine, found = self.playback.machine, dict[int, int]()
+        wanted: dict[int, list[int]] = {}
+        for choice in moment.choices:
+            for word in machine.candidates(choice.observation):
+                wanted.setdefault(word, []).append(0 if choice.lane is None else choice.lane)
+        for word in list(wanted)[:MOST_SWAPS]:
             try:
-                earned = int(self._earned(moment, [(expert, self._active)]).sum())
+                gain = self._earned(moment, [(self._expert(word), self._active)]) - actual
             except KernelError:  # an address out of range
                 continue
-            if len(chosen) > 1 or identifier != chosen[0][0]:
-                found[identifier] = earned - actual
+            own = self._lanewise and moment.choices[0].lane is not None
+            found[word] = int((gain[wanted[word]] if own else gain).sum())
+        if len(chosen) == 1:
+            found.pop(next(iter(chosen)), None)
         return found
 
-    def _candidates(self, moment: Moment) -> Iterator[int]:
-        machine = self._playback.machine
-        seen = dict.fromkeys(choice.observation for choice in moment.choices)
-        yield from dict.fromkeys(word for each in seen for word in machine.candidates(each))
+    def _invert_together(self, moment: Moment, chosen: Mapping[int, Word]) -> dict[int, Trials]:
+        """One run for each output, in which every lane has it inverted."""
+        actual = self._earned(moment, [(self._expert(w), mask) for w, mask in chosen.items()])
+        found = {}
+        for word, mask in chosen.items():
+            lanes = self._lanes(moment, self._expert(word), mask)
+            found[word] = self._no_trials(moment, word, lanes)
+        for output in range(max(trials.gains.shape[1] for trials in found.values())):
+            course = [
+                (self._expert(word, output), mask)
+                for word, mask in chosen.items()
+                if output < found[word].gains.shape[1]
+            ]
+            gain = self._earned(moment, course) - actual
+            for trials in found.values():
+                if output < trials.gains.shape[1]:
+                    trials.gains[:, output] = gain[trials.lanes]
+        return found
 
-    def _expert(self, identifier: int) -> Expert:
-        return self._playback.machine.table.expert(identifier)
+    def _invert_each(self, moment: Moment, chosen: Mapping[int, Word]) -> dict[int, Trials]:
+        """One run for each output of each expert in each lane."""
+        actual = self._earned(moment, [(self._expert(w), mask) for w, mask in chosen.items()]).sum()
+        found = {}
+        for word, mask in chosen.items():
+            others = [(self._expert(other), m) for other, m in chosen.items() if other != word]
+            lanes = self._lanes(moment, self._expert(word), mask)
+            if len(lanes) > MOST_LANES:
+                lanes = lanes[np.arange(MOST_LANES) * len(lanes) // MOST_LANES]
+            found[word] = self._no_trials(moment, word, lanes)
+            for row, lane in enumerate(lanes):
+                one = _mask(lane, len(mask))
+                for output in range(found[word].gains.shape[1]):
+                    own = [(self._expert(word), mask & ~one), (self._expert(word, output), one)]
+                    earned = self._earned(moment, [*others, *own]).sum()
+                    found[word].gains[row, output] = earned - actual
+        return found
+
+    def _no_trials(self, moment: Moment, word: int, lanes: NDArray[np.intp]) -> Trials:
+        bits = unpack_bits(moment.planes, self.playback.machine.memory.config.lanes)[lanes]
+        n_outputs = self._expert(word).circuit.n_outputs
+        return Trials(lanes, bits, np.zeros((len(lanes), n_outputs), dtype=np.int64))
+
+    def _expert(self, word: int, inverted: int | None = None) -> Expert:
+        """An expert of the machine, or the same with an output inverted."""
+        if (word, inverted) not in self._experts:
+            if inverted is None:
+                expert = self.playback.machine.table.expert(word)
+            else:
+                plain = self._expert(word)
+                expert = replace(plain, circuit=with_inverted(plain.circuit, inverted))
+            self._experts[word, inverted] = expert
+        return self._experts[word, inverted]
 
     def _lanes(self, moment: Moment, expert: Expert, mask: Word) -> NDArray[np.intp]:
         """The lanes of a mask in which an expert applies."""
         if expert.condition is not None:
             bit: Word = moment.planes[expert.condition.bit]
             mask = mask & (bit if expert.condition.value else ~bit)
-        lanes = self._playback.machine.memory.config.lanes
+        lanes = self.playback.machine.memory.config.lanes
         return np.flatnonzero(unpack_bits(mask[None], lanes)[:, 0])
 
     def _earned(self, moment: Moment, batch: Batch) -> NDArray[np.int64]:
@@ -141,7 +190,7 @@ class Laboratory:
         Raises:
             ExpertError: an expert computes an address that does not exist.
         """
-        machine, world = self._playback.machine, self._playback.world
+        machine, world = self.playback.machine, self.playback.world
         memory, clock = machine.memory, machine.arrays.clock
         running = [(expert, mask) for expert, mask in batch if mask is None or mask.any()]
         planes, shared = transform(running, moment.planes, moment.shared)
@@ -151,7 +200,7 @@ class Laboratory:
         if self._lanewise is not None:
             return self._lanewise.lane_rewards(memory)
         total = rewards.sum()
-        for _ in range(self._horizon - 1):
+        for _ in range(self.horizon - 1):
             total += self._go_on()
         return np.array([total])
 
@@ -159,7 +208,7 @@ class Laboratory:
         """One more step as the machine would take it, with the weights that it has learned."""
         from bem_kernel.runner.fast_path import act
 
-        machine, world = self._playback.machine, self._playback.world
+        machine, world = self.playback.machine, self.playback.world
         clock = machine.arrays.clock
         clock[STEP] += 1
         step = int(clock[STEP])
@@ -177,8 +226,7 @@ def with_inverted(circuit: Circuit, output: int) -> Circuit:
     return Circuit(circuit.n_inputs, (*circuit.gates, gate), tuple(outputs))
 
 
-def _mask(lanes: NDArray[np.intp], words: int) -> Word:
-    bits = np.zeros((64 * words, 1), dtype=np.bool_)
-    bits[lanes] = True
-    mask: Word = pack_bits(bits)[0]
+def _mask(lane: int, words: int) -> Word:
+    mask = np.zeros(words, dtype=np.uint64)
+    mask[lane >> 6] = np.uint64(1 << (lane & 63))
     return mask

@@ -85,8 +85,7 @@ def test_trials_say_which_output_should_have_been_another(lanes: int) -> None:
     playback = played(lanes=lanes)
     laboratory = Laboratory(playback)
     for moment in playback.moments[:5]:
-        ((identifier, _),) = laboratory.batch(moment)
-        trials = laboratory.invert_outputs(moment, identifier)
+        (trials,) = laboratory.invert_outputs(moment).values()
         assert trials.bits.shape == (lanes, 4) and trials.gains.shape == (lanes, 1)
         assert (trials.gains[:, 0] == [2 if x else -2 for x in trials.bits[:, 1]]).all()
 
@@ -95,8 +94,7 @@ def test_where_lanes_share_a_reward_they_are_tried_one_by_one() -> None:
     playback = played(lanes=40)
     laboratory = Laboratory(playback, horizon=2)  # what lanes do later depends on lane 0
     moment = playback.moments[3]
-    ((identifier, _),) = laboratory.batch(moment)
-    trials = laboratory.invert_outputs(moment, identifier)
+    (trials,) = laboratory.invert_outputs(moment).values()
     assert trials.bits.shape == (16, 4)
     assert (trials.gains[:, 0] == [2 if x else -2 for x in trials.bits[:, 1]]).all()
 
@@ -104,11 +102,11 @@ def test_where_lanes_share_a_reward_they_are_tried_one_by_one() -> None:
 def test_counterfactual_replay_finds_the_steps_that_cost() -> None:
     playback = played()
     wrong = {moment.step for moment in playback.moments if moment.reward == 0}
-    found = counterfactual(playback, range(40), 40)
+    found = counterfactual(Laboratory(playback), range(40), 40)
     assert {suspect.step for suspect in found} == wrong and 0 < len(wrong) < 40
     assert {suspect.impact for suspect in found} == {2}
-    assert counterfactual(played(), [999], 3) == ()
-    few = localise(played(), 8)
+    assert counterfactual(Laboratory(played()), [999], 3) == ()
+    few = localise(Laboratory(played()), 8)
     assert len(few) <= 8 and {suspect.step for suspect in few} <= wrong
 
 
