@@ -25,17 +25,14 @@ class Depths:
 
     Args:
         system: what is searched.
-        budget: most conflicts of a question; a question that takes more is not decided.
     """
 
-    def __init__(self, system: TransitionSystem, budget: int | None = None) -> None:
+    def __init__(self, system: TransitionSystem) -> None:
         self.steps = 0
-        self._budget = budget
-        self._inducts = True
         self._runs, self._ends = Unrolling(system), Unrolling(system)
         for clause in self._runs.begins():
             self._runs.add(clause)
-        self._run_oracle, self._end_oracle = Oracle(), Oracle()
+        self._run_oracle, self._end_oracle = (Oracle(len(system.step.gates)) for _ in range(2))
         self._pairs: set[tuple[int, int]] = set()
 
     def __enter__(self) -> Depths:
@@ -45,55 +42,42 @@ class Depths:
         self._run_oracle.__exit__(None, None, None)
         self._end_oracle.__exit__(None, None, None)
 
-    def deepen(self) -> Path | Reason | bool:
-        """One depth more: a bad run, a reason why there is none, or whether to go on.
-
-        False means that the runs from the beginning took more than the budget.
-        """
-        found = self._bad_run()
-        if found is not False:
-            return found if isinstance(found, Path) else False
+    def deepen(self) -> Path | Reason | None:
+        """One depth more: a bad run, a reason why there is none, or None if it is not known."""
+        if (path := self._bad_run()) is not None:
+            return path
         self.steps += 1
-        if self._inducts and (reason := self._reason()) is not None:
-            return reason
-        return True
+        return self._reason()
 
-    def _bad_run(self) -> Path | bool | None:
-        """A run that is bad in its last step; False: none, None: not decided."""
+    def _bad_run(self) -> Path | None:
+        """A run that is bad in its last step, one step longer than those before."""
         runs, oracle = self._runs, self._run_oracle
-        if len(runs.frames) == self.steps:
-            frame = runs.grow()
-            runs.add([frame.allowed])
-        bad = runs.frames[-1].bad
+        frame = runs.grow()
+        runs.add([frame.allowed])
         oracle.add(runs.take())
-        answer = oracle.ask([bad], self._budget)
-        if answer:
-            inputs = [oracle.values(frame.free) for frame in runs.frames]
-            width = runs.system.n_free
-            return Path(oracle.values(runs.first), np.array(inputs).reshape(len(inputs), width))
-        if answer is False:
-            runs.add([-bad])
-        return answer
+        if oracle.ask([frame.bad]):
+            inputs = np.array([oracle.values(frame.free) for frame in runs.frames])
+            shape = (len(inputs), runs.system.n_free)
+            return Path(oracle.values(runs.first), inputs.reshape(shape))
+        runs.add([-frame.bad])
+        return None
 
     def _reason(self) -> Reason | None:
         """Why no run is bad; None if this depth does not show it."""
         ends, oracle = self._ends, self._end_oracle
         frame = ends.grow()
         ends.add([frame.allowed])
-        while True:
-            oracle.add(ends.take())
-            answer = oracle.ask([frame.bad], self._budget)
-            if answer is False:
-                return Reason(len(ends.frames) - 1, (), tuple(sorted(self._pairs)))
-            repeated = self._repeated() if answer else []
+        oracle.add(ends.take())
+        while oracle.ask([frame.bad]):
+            repeated = self._repeated()
             if not repeated:
-                break
+                ends.add([-frame.bad])
+                return None
             for i, j in repeated:
                 ends.distinct(i, j)
             self._pairs.update(repeated)
-        self._inducts = answer is not None
-        ends.add([-frame.bad])
-        return None
+            oracle.add(ends.take())
+        return Reason(self.steps - 1, (), tuple(sorted(self._pairs)))
 
     def _repeated(self) -> list[tuple[int, int]]:
         """The steps before which the last model has the same state, each with the one before."""

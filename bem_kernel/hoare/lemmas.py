@@ -46,8 +46,8 @@ class _Duty:
     after: _Duty | None
 
 
-class _BudgetSpent(Exception):  # noqa: N818 - never reaches a caller
-    """The search took more conflicts, or more questions, than it may."""
+class _Spent(Exception):  # noqa: N818 - never reaches a caller
+    """The search took more questions than it may."""
 
 
 class Lemmas:
@@ -56,20 +56,18 @@ class Lemmas:
     Args:
         system: what is searched.
         questions: most questions to the solver.
-        budget: most conflicts of a question.
     """
 
-    def __init__(self, system: TransitionSystem, questions: int, budget: int | None = None) -> None:
+    def __init__(self, system: TransitionSystem, questions: int) -> None:
         self._system = system
         self._left = questions
-        self._budget = budget
         self._unrolling = run = Unrolling(system)
         begins = run.begins()
         self._frame = run.grow()
         self._now: list[int] = run.first.tolist()
         self._next: list[int] = self._frame.following.tolist()
         self._bit = {variable: i + 1 for i, variable in enumerate(self._now)}
-        self._forward, self._backward = Oracle(), Oracle()
+        self._forward, self._backward = (Oracle(len(system.step.gates)) for _ in range(2))
         self._levels: list[int] = []  # the variable that puts the clauses of a level in force
         self._clauses: list[set[Cube]] = []  # cubes excluded at a level and those before it
         clauses = run.take()
@@ -87,7 +85,7 @@ class Lemmas:
         self._backward.__exit__(None, None, None)
 
     def search(self, levels: int) -> Path | Reason | None:
-        """A bad run, a reason why there is none, or None: the budget or the levels are spent.
+        """A bad run, a reason why there is none, or None: questions or levels are spent.
 
         Args:
             levels: most sets F.
@@ -103,7 +101,7 @@ class Lemmas:
                         return self._path(found)
                 if (lemmas := self._push(level)) is not None:
                     return Reason(0, lemmas)
-        except _BudgetSpent:
+        except _Spent:
             pass
         return None
 
@@ -115,12 +113,9 @@ class Lemmas:
         """Whether a step from F_level meets more literals; `level` -1: from anywhere."""
         self._left -= 1
         if self._left < 0:
-            raise _BudgetSpent
+            raise _Spent
         in_force = self._levels[level:] if level >= 0 else []
-        answer = (oracle or self._forward).ask([*in_force, *more], self._budget)
-        if answer is None:
-            raise _BudgetSpent
-        return answer
+        return (oracle or self._forward).ask([*in_force, *more])
 
     def _bad_state(self, level: int) -> _Duty | None:
         """A cube of F_level from which a step is bad."""

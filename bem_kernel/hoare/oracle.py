@@ -1,8 +1,9 @@
 """A solver that is asked again and again while a proof or a path is searched for.
 
 Nothing that it says is believed: a path is run, and what is proved is asked once more of
-`sat.check`, whose proof the checker follows. So it may be Glucose 4, which is quick on thousands
-of small questions under assumptions, and can be told when to give up.
+`sat.check`, whose proof the checker follows. Steps of a few gates go to Glucose 4, which answers a
+small question at once, others to CaDiCaL. 300 small systems took 4 s with Glucose and 55 s with
+CaDiCaL; a path of 25 blocks of 11,000 gates 7 s and 1.6 s.
 """
 
 from __future__ import annotations
@@ -13,16 +14,20 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-SOLVER = "glucose4"
+SMALL, SMALL_GATES, LARGE = "glucose4", 2000, "cadical195"
 
 
 class Oracle:
-    """Use it as a context manager: the solver's memory is not Python's."""
+    """Use it as a context manager: the solver's memory is not Python's.
 
-    def __init__(self) -> None:
+    Args:
+        gates: of one step of what will be asked about.
+    """
+
+    def __init__(self, gates: int) -> None:
         from pysat.solvers import Solver
 
-        self._solver = Solver(SOLVER, incr=False)
+        self._solver = Solver(SMALL if gates <= SMALL_GATES else LARGE)
 
     def __enter__(self) -> Oracle:
         return self
@@ -39,19 +44,10 @@ class Oracle:
         """Add clauses."""
         self._solver.append_formula(clauses)
 
-    def ask(self, assumptions: Sequence[int], budget: int | None = None) -> bool | None:
-        """Whether the clauses can hold under assumptions; None: the budget of conflicts is spent.
-
-        Args:
-            assumptions: DIMACS literals.
-            budget: most conflicts; None: no limit.
-        """
-        if budget is None:
-            answer: bool = self._solver.solve(assumptions=assumptions)
-            return answer
-        self._solver.conf_budget(budget)
-        limited: bool | None = self._solver.solve_limited(assumptions=assumptions)
-        return limited
+    def ask(self, assumptions: Sequence[int]) -> bool:
+        """Whether the clauses can hold under assumptions, as DIMACS literals."""
+        answer: bool = self._solver.solve(assumptions=assumptions)
+        return answer
 
     def values(self, literals: NDArray[np.int32]) -> NDArray[np.bool_]:
         """What the last model says of some literals; variables without a clause are 0."""

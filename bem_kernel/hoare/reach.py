@@ -22,7 +22,6 @@ from bem_kernel.sat.check import Unsatisfiable
 from bem_kernel.sat.check import check as sat_check
 
 DEFAULT_DEPTH = 32
-DEFAULT_BUDGET = 200_000
 DEFAULT_QUESTIONS = 200_000
 _DEPTHS_FIRST = 4
 """Depths before lemmas are searched for: where k-induction is quick, it is so by then."""
@@ -81,7 +80,6 @@ def reach(
     *,
     depth: int = DEFAULT_DEPTH,
     method: Method = Method.AUTO,
-    budget: int = DEFAULT_BUDGET,
     questions: int = DEFAULT_QUESTIONS,
 ) -> Reached | Unreachable | Bounded:
     """Decide whether a run of a system can be bad.
@@ -90,7 +88,6 @@ def reach(
         system: states, beginning and steps.
         depth: most steps of bounded model checking and of k-induction, and most sets of lemmas.
         method: how to search.
-        budget: most conflicts of each question to the solver.
         questions: most questions in the search for lemmas.
 
     Raises:
@@ -98,11 +95,11 @@ def reach(
     """
     part = cone(system)
     steps = 0
-    with Depths(part.system, budget) as depths:
+    with Depths(part.system) as depths:
         first = {Method.INDUCTION: depth, Method.LEMMAS: 0}.get(method, min(depth, _DEPTHS_FIRST))
         found = _deepened(depths, first)
         if found is None and method is not Method.INDUCTION:
-            with Lemmas(part.system, questions, budget) as lemmas:
+            with Lemmas(part.system, questions) as lemmas:
                 found = lemmas.search(depth)
         if found is None and method is Method.AUTO:
             found = _deepened(depths, depth)
@@ -119,13 +116,10 @@ def reach(
 
 
 def _deepened(depths: Depths, to: int) -> Path | Reason | None:
-    """Go down to a depth; None if that does not decide, or the budget is spent."""
+    """Go down to a depth; None if that does not decide."""
     while depths.steps < to:
-        found = depths.deepen()
-        if not isinstance(found, bool):
+        if (found := depths.deepen()) is not None:
             return found
-        if not found:
-            break
     return None
 
 
