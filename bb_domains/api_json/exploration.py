@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from bb_core.errors import BBError
@@ -44,11 +44,26 @@ TOOLS = ("login", *ORDER_TOOLS, *CUSTOMER_TOOLS)
 
 
 @dataclass(frozen=True)
-class _Ground:
+class Ground:
     """The orders and the customer that one trace is about; nobody else touches them."""
 
     orders: Sequence[dict[str, Any]]
     customer: str
+
+
+@dataclass(frozen=True)
+class Move:
+    """A call to be made.
+
+    Attributes:
+        tool: its name.
+        order: that it is about, if it is about one.
+        args: values that are not left to chance.
+    """
+
+    tool: str
+    order: Mapping[str, Any]
+    args: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Explorer:
@@ -78,45 +93,55 @@ class Explorer:
             BBError: the service has no order or customer left.
         """
         for i in range(n):
-            yield self._trace(f"explore-{i:05d}")
+            ground = self.ground(self._rng.randint(1, 2))
+            yield self.play(f"explore-{i:05d}", ground, self._moves(ground))
 
-    def _trace(self, name: str) -> Trace:
-        orders = [self._order() for _ in range(self._rng.randint(1, 2))]
-        ground = _Ground(orders, _taken(self._customers))
+    def ground(self, n_orders: int, statuses: Sequence[str] = ()) -> Ground:
+        """Orders and a customer that no trace has had.
+
+        Args:
+            n_orders: how many orders.
+            statuses: that they may have at first; any if empty.
+
+        Raises:
+            BBError: there are not enough.
+        """
+        wanted = statuses or sorted(self._by_status)
+        orders = []
+        for _ in range(n_orders):
+            left = [status for status in wanted if self._by_status.get(status)]
+            orders.append(_taken(self._by_status[self._rng.choice(left)] if left else []))
+        return Ground(orders, _taken(self._customers))
+
+    def play(self, name: str, ground: Ground, moves: Iterable[Move]) -> Trace:
+        """Make some calls in a session of their own, and record them."""
         adapters, steps = self._open(), list[TraceStep]()
-        for tool, order in self._calls(ground):
-            steps.append(_called(adapters, tool, self._args(tool, order, ground, steps), steps))
-            if tool == "update_email" and steps[-1].ok:  # it is asked for by its new address
+        for move in moves:
+            args = self._args(move, ground, steps) | dict(move.args)
+            steps.append(_called(adapters, move.tool, args, steps))
+            if move.tool == "update_email" and steps[-1].ok:  # from now on it is the address
                 self._emails[ground.customer] = steps[-1].args["new_email"]
         return Trace(name, DOMAIN, "", "", tuple(steps))
 
-    def _calls(self, ground: _Ground) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Tools, and the order that each is about if it is about one."""
+    def _moves(self, ground: Ground) -> Iterator[Move]:
         rng = self._rng
-        scene = [("login", ground.orders[0])]
+        scene = [Move("login", ground.orders[0])]
         for order in ground.orders:
-            scene += [("get_order", order), ("confirm_owner", order)]
-        scene.append(("find_customer", ground.orders[0]))
-        yield from (call for call in scene if rng.random() < SET_UP)
+            scene += [Move("get_order", order), Move("confirm_owner", order)]
+        scene.append(Move("find_customer", ground.orders[0]))
+        yield from (move for move in scene if rng.random() < SET_UP)
         for _ in range(MOST_CALLS - len(scene)):
-            yield rng.choice(TOOLS), rng.choice(ground.orders)
+            yield Move(rng.choice(TOOLS), rng.choice(ground.orders))
 
-    def _order(self) -> dict[str, Any]:
-        """An order that no trace had, of a random status while there are some."""
-        left = sorted(status for status, pool in self._by_status.items() if pool)
-        order: dict[str, Any] = _taken(self._by_status[self._rng.choice(left)] if left else [])
-        return order
-
-    def _args(
-        self, tool: str, order: Mapping[str, Any], ground: _Ground, steps: Sequence[TraceStep]
-    ) -> dict[str, Any]:
-        if tool == "login":
+    def _args(self, move: Move, ground: Ground, steps: Sequence[TraceStep]) -> dict[str, Any]:
+        if move.tool == "login":
             return {}
-        if tool in CUSTOMER_TOOLS:
-            return self._customer_args(tool, ground.customer, steps)
-        if tool == "get_order":
-            return {"number": order["number"]}
-        return {"order": _handle(order["id"], steps), **self._order_values(tool, order)}
+        if move.tool in CUSTOMER_TOOLS:
+            return self._customer_args(move.tool, ground.customer, steps)
+        if move.tool == "get_order":
+            return {"number": move.order["number"]}
+        handle = _handle(move.order["id"], steps)
+        return {"order": handle, **self._order_values(move.tool, move.order)}
 
     def _order_values(self, tool: str, order: Mapping[str, Any]) -> dict[str, Any]:
         rng = self._rng
