@@ -1,88 +1,97 @@
-"""Refuse JSON Schemas that would be taken for weaker ones than they look.
+"""JSON Schemas as constraints of a decode: the compiled grammar, its guard, and the oracle.
 
-JSON Schema ignores keywords it does not know, and so does every compiler of masks: `maxLenght`
-constrains nothing. A constraint is never ignored here, so a schema must be valid and hold only
-keywords that are known.
+What a schema says is kept three times over: the grammar allows only instances, the guard refuses
+what no grammar can say, and before a text may end the oracle validates it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Any
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal
 
-import jsonschema
-from jsonschema_specifications import REGISTRY
-
+from bb_domains.errors import LowerError
+from bb_domains.json_schema.compile import SchemaGrammar, compile_schema
+from bb_domains.json_schema.validate import InvalidText, Oracle
 from bb_runtime.errors import MaskError
 
-_IN_MAPPING = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_IN_LIST = ("allOf", "anyOf", "oneOf", "prefixItems")
-_ONE = (
-    "additionalProperties",
-    "items",
-    "contains",
-    "not",
-    "if",
-    "then",
-    "else",
-    "propertyNames",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-)
-# Annotations of OpenAPI and of older drafts: they constrain nothing in JSON Schema either.
-_ANNOTATIONS = frozenset({"example", "id", "x-guidance", "xml", "externalDocs"})
+_KEPT = 256
 
 
-@cache
-def _keywords() -> frozenset[str]:
-    """All keywords of draft 2020-12, from its own meta-schemas (which keep draft 7's names)."""
-    known = set(_ANNOTATIONS)
-    for uri in REGISTRY:
-        if "2020-12" in uri:
-            known |= set(REGISTRY.contents(uri).get("properties", {}))
-    return frozenset(known)
+@dataclass(frozen=True)
+class SchemaConstraint:
+    """A schema, ready to constrain.
+
+    Attributes:
+        grammar: its grammar and guard.
+        oracle: judges finished texts.
+    """
+
+    grammar: SchemaGrammar
+    oracle: Oracle
+
+    def check(self, text: str | bytes) -> Any:
+        """Return the value of a finished text.
+
+        Raises:
+            MaskError: the oracle refuses it; the text must not be handed on.
+        """
+        try:
+            return self.oracle.check(text)
+        except InvalidText as error:
+            raise MaskError(
+                f"a finished text does not validate at {error.where}: {error.what}",
+                where="masks",
+                fix="report this schema; nothing was handed on",
+            ) from error
 
 
-def check_json_schema(schema: Any) -> None:
-    """Check that a schema is valid draft 2020-12 and holds no unknown keyword.
+_Formats = Literal["refuse", "annotate"]
+_CACHE: OrderedDict[tuple[str, str], SchemaConstraint] = OrderedDict()
+_LOCK = Lock()
+
+
+def schema_constraint(schema: Any, unknown_formats: _Formats = "refuse") -> SchemaConstraint:
+    """Compile a JSON Schema, or take it from those compiled last.
+
+    Args:
+        schema: an object.
+        unknown_formats: "annotate" takes formats that no standard knows for annotations.
 
     Raises:
-        MaskError: naming the JSON pointer of the fault.
+        MaskError: something in it cannot be kept, by name and JSON pointer.
     """
     if not isinstance(schema, Mapping):
         raise MaskError(
             f"a JSON Schema must be an object here, not {schema!r}", where="masks", fix="use {}"
         )
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        pointer = "/" + "/".join(str(part) for part in error.absolute_path)
+        key = (json.dumps(schema), unknown_formats)
+    except (TypeError, ValueError) as error:
         raise MaskError(
-            f"the JSON Schema is not valid at {pointer}: {error.message}",
-            where="masks",
-            fix="correct the schema",
+            f"the JSON Schema is no JSON: {error}", where="masks", fix="write plain JSON"
         ) from error
-    for pointer, keyword in _unknown(schema, ""):
+    with _LOCK:
+        if key in _CACHE:
+            _CACHE.move_to_end(key)
+            return _CACHE[key]
+    try:
+        made = SchemaConstraint(compile_schema(schema, unknown_formats), Oracle(schema))
+    except LowerError as error:
         raise MaskError(
-            f"the JSON Schema holds the unknown keyword {keyword!r} at {pointer or '/'}, "
-            "which would constrain nothing",
+            f"the JSON Schema is refused at {error.where or '/'}: {error.what}",
             where="masks",
-            fix="correct its spelling or remove it",
-        )
-
-
-def _unknown(schema: Any, pointer: str) -> Iterator[tuple[str, str]]:
-    if not isinstance(schema, Mapping):
-        return
-    for key in schema:
-        if key not in _keywords() and not key.startswith("x-"):
-            yield pointer, key
-    for key in _ONE:
-        yield from _unknown(schema.get(key), f"{pointer}/{key}")
-    for key in _IN_MAPPING:
-        for name, part in schema.get(key, {}).items():
-            yield from _unknown(part, f"{pointer}/{key}/{name}")
-    for key in _IN_LIST:
-        for index, part in enumerate(schema.get(key, ())):
-            yield from _unknown(part, f"{pointer}/{key}/{index}")
+            fix=error.fix,
+        ) from error
+    except RecursionError as error:
+        raise MaskError(
+            "the JSON Schema is nested too deeply", where="masks", fix="flatten it"
+        ) from error
+    with _LOCK:
+        _CACHE[key] = made
+        if len(_CACHE) > _KEPT:
+            _CACHE.popitem(last=False)
+    return made

@@ -11,8 +11,8 @@ a bad constraint pass for none.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import llguidance.hf
 import numpy as np
@@ -21,13 +21,15 @@ from llguidance import LLMatcher, LLTokenizer
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
 from bb_runtime.errors import MaskError
-from bb_runtime.json_schema import check_json_schema
+from bb_runtime.json_schema import schema_constraint
+from bb_runtime.matcher_row import MatcherRow
 from bb_runtime.rows import RowState, RowTracker
-
-if TYPE_CHECKING:
-    from llguidance._lib import JsonCompileOptions
+from bb_runtime.schema_row import SchemaRow, Vocabulary
 
 _WRAPPED: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, LLTokenizer] = (
+    weakref.WeakKeyDictionary()
+)
+_VOCABULARIES: weakref.WeakKeyDictionary[PreTrainedTokenizerBase, Vocabulary] = (
     weakref.WeakKeyDictionary()
 )
 
@@ -88,38 +90,6 @@ def compile_matcher(ll_tokenizer: LLTokenizer, grammar: str, what: str) -> LLMat
 def n_mask_words(ll_tokenizer: LLTokenizer) -> int:
     """Number of 32-bit words in a token mask."""
     return (ll_tokenizer.vocab_size + 31) // 32
-
-
-class MatcherRow:
-    """One row under one grammar; see `rows.RowState`."""
-
-    def __init__(self, matcher: LLMatcher, eos_ids: frozenset[int]) -> None:
-        self._matcher = matcher
-        self._eos_ids = eos_ids
-        self.finished = False
-
-    def fork(self) -> MatcherRow:
-        """An independent copy."""
-        twin = MatcherRow(self._matcher.deep_copy(), self._eos_ids)
-        twin.finished = self.finished
-        return twin
-
-    def consume(self, token: int) -> bool:
-        """Take one token; an end-of-sequence token finishes the row if the grammar is complete."""
-        if token in self._eos_ids:
-            self.finished = bool(self._matcher.is_accepting())
-            return self.finished
-        return bool(self._matcher.consume_token(token)) and not self._matcher.is_error()
-
-    def fill(self, words: np.ndarray) -> None:
-        """Write the mask of the next token."""
-        self._matcher.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
-        if self._matcher.is_error():
-            raise MaskError(
-                f"llguidance gave up: {self._matcher.get_error().strip()}",
-                where="masks",
-                fix="simplify the grammar",
-            )
 
 
 def row_masks(states: Sequence[RowState | None], n_words: int, end_words: np.ndarray) -> np.ndarray:
@@ -197,6 +167,36 @@ def unpack_on_device(octets: torch.Tensor) -> torch.Tensor:
     return (octets[:, :, None] >> shifts & 1).bool().flatten(1)
 
 
+def matcher_rows(matcher: LLMatcher, eos_ids: frozenset[int]) -> Callable[[], MatcherRow]:
+    """What makes a row that has written nothing yet, under a compiled grammar."""
+    return lambda: MatcherRow(matcher.deep_copy(), eos_ids)
+
+
+def schema_rows(tokenizer: PreTrainedTokenizerBase, schema: Any) -> Callable[[], SchemaRow]:
+    """What makes a row that has written nothing yet, under a JSON Schema.
+
+    Raises:
+        MaskError: something in the schema cannot be kept, by name and JSON pointer.
+    """
+    ll_tokenizer = wrap_tokenizer(tokenizer)
+    constraint = schema_constraint(schema)
+    grammar = LLMatcher.grammar_from_lark(constraint.grammar.lark)
+    matcher = compile_matcher(ll_tokenizer, grammar, "JSON Schema")
+    eos_ids = frozenset(ll_tokenizer.eos_tokens)
+    vocabulary = vocabulary_of(tokenizer)
+    return lambda: SchemaRow(matcher.deep_copy(), eos_ids, constraint, vocabulary)
+
+
+def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
+    """The bytes of a tokenizer's tokens, read once per tokenizer."""
+    if tokenizer not in _VOCABULARIES:
+        wrapped = wrap_tokenizer(tokenizer)
+        _VOCABULARIES[tokenizer] = Vocabulary(
+            [wrapped.decode_bytes([token]) for token in range(wrapped.vocab_size)]
+        )
+    return _VOCABULARIES[tokenizer]
+
+
 class GrammarMask(LogitsProcessor):
     """Masks every token that would leave a grammar, and the end until it is complete.
 
@@ -225,18 +225,17 @@ class GrammarMask(LogitsProcessor):
                 "exactly one constraint is needed", where="masks", fix="give lark= or json_schema="
             )
         ll_tokenizer = wrap_tokenizer(tokenizer)
-        if lark is not None:
-            grammar, what = LLMatcher.grammar_from_lark(lark), "Lark grammar"
-        else:
-            check_json_schema(json_schema)
-            compact: JsonCompileOptions = {"whitespace_flexible": False}
-            grammar = LLMatcher.grammar_from_json_schema(dict(json_schema or {}), overrides=compact)
-            what = "JSON Schema"
-        matcher = compile_matcher(ll_tokenizer, grammar, what)
         eos_ids = frozenset(ll_tokenizer.eos_tokens)
+        if lark is not None:
+            matcher = compile_matcher(
+                ll_tokenizer, LLMatcher.grammar_from_lark(lark), "Lark grammar"
+            )
+            make_row: Callable[[], RowState] = matcher_rows(matcher, eos_ids)
+        else:
+            make_row = schema_rows(tokenizer, json_schema)
         self._n_words = n_mask_words(ll_tokenizer)
         self._end_words = end_mask(self._n_words, end_tokens(tokenizer, ll_tokenizer))
-        self._tracker = RowTracker(lambda: MatcherRow(matcher.deep_copy(), eos_ids))
+        self._tracker = RowTracker(make_row)
 
     def reset(self) -> None:
         """Forget the rows of the last `generate`; needed only for a prompt one token longer."""
