@@ -77,11 +77,12 @@ def report_record(report: Report, program: Program) -> dict[str, Any]:
             }
             for edge in report.edges
         ],
-        "counterexamples": [_refutation_record(r, program) for r in report.refutations],
+        "counterexamples": [refutation_record(r, program) for r in report.refutations],
     }
 
 
-def _refutation_record(refutation: Refutation, program: Program) -> dict[str, Any]:
+def refutation_record(refutation: Refutation, program: Program) -> dict[str, Any]:
+    """A violation as JSON: the state it starts in and each step of its replay."""
     example = refutation.example
     return {
         "source": example.source,

@@ -89,3 +89,54 @@ def test_faults_of_the_annotations(
     code, _, err = bem(capsys, *files)
     assert code == 1
     assert "at exit: the end: the text ends too early in 'r1 <'" in err
+
+
+WAIT = """.bits asked paid bad
+.port ask writes asked
+.expert pay: paid = true; bad = bad | !asked
+wait:
+  HOST ask
+  JZ asked, wait
+  EXPERT pay
+"""
+
+
+def test_bad_is_unreachable(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "wait.bem").write_text(WAIT)
+    code, out, _ = bem(capsys, str(tmp_path / "wait.bem"), "--bad", "bad")
+    assert (code, out) == (0, "BAD is unreachable: 1-induction, 2 proofs checked\n")
+    code, out, _ = bem(capsys, str(tmp_path / "wait.bem"), "--bad", "paid & asked", "--json")
+    record = json.loads(out)
+    assert code == 1 and record["unreachable"] is False
+    assert [step["pc"] for step in record["counterexample"]["steps"]] == [0, 1, 2]
+
+
+def test_bad_is_reached(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "wait.bem").write_text(WAIT.replace("JZ asked", "JNZ asked"))
+    code, out, _ = bem(capsys, str(tmp_path / "wait.bem"), "--bad", "bad")
+    assert code == 1
+    assert "BAD is REACHED in 2 blocks\n    from all zero\n" in out
+    assert out.splitlines()[-1].endswith("EXPERT pay  +paid +bad")
+
+
+def test_bad_under_proved_annotations(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "wait.bem").write_text(WAIT.replace("wait:\n", ".cfg wait\nwait:\n"))
+    claims = tmp_path / "wait.hoare"
+    claims.write_text("at entry: !bad\nat wait: !bad\n")
+    code, out, _ = bem(capsys, str(tmp_path / "wait.bem"), str(claims), "--bad", "bad")
+    assert code == 0 and "accepted: " in out and "BAD is unreachable" in out
+    claims.write_text("at wait: !paid\n")
+    code, out, _ = bem(capsys, str(tmp_path / "wait.bem"), str(claims), "--bad", "bad")
+    assert code == 1 and "rejected: " in out and "BAD" not in out
+
+
+def test_depth_that_does_not_decide(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = "  SET r1, 100\nloop:\n  SUB r1, r1, 1\n  JNZ r1, loop\n"
+    (tmp_path / "count.bem").write_text(".bits bad\n" + text)
+    code, out, _ = bem(capsys, str(tmp_path / "count.bem"), "--bad", "r1 == 90", "--k", "2")
+    assert (code, out) == (1, "UNDECIDED: no run of 2 blocks reaches BAD\n")
+
+
+def test_nothing_to_prove(capsys: pytest.CaptureFixture[str], files: tuple[str, str]) -> None:
+    code, _, err = bem(capsys, files[0])
+    assert code == 2 and "nothing to prove; give annotations, or --bad BIT" in err
