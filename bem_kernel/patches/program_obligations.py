@@ -207,7 +207,7 @@ def _edges(annotated: Annotated) -> Iterator[Obligation]:
                 f"{node.at.name} -> {claim_text(obligation)} holds along {list(obligation.path)}",
                 formula.cnf,
                 (),
-                tuple(names.get(slot, f"answer[{slot}]") for slot in formula.inputs),
+                tuple(names.get(slot, f"answer {slot}") for slot in formula.inputs),
             )
 
 

@@ -135,9 +135,15 @@ def place_name(place: Place) -> str:
 
 
 def counterexample_record(refuted: Refuted) -> dict[str, int]:
-    """The bits of a counterexample by name; of a program's, those that are 1."""
+    """The bits of a counterexample by name; of a program's, what is not 0, with whole numbers."""
     values = {place_name(place): int(value) for place, value in refuted.counterexample}
-    return values | {name: 1 for name, value in refuted.named if value}
+    for name, value in refuted.named:
+        whole, _, bit = name.removesuffix("]").rpartition("[")
+        if value and whole in ("", "s"):
+            values[name] = 1
+        elif value:
+            values[whole] = values.get(whole, 0) | 1 << int(bit)
+    return values
 
 
 def rejection_record(patch: Patch, refuted: Refuted) -> dict[str, Any]:

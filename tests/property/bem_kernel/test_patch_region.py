@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from bem_kernel.errors import PatchError
 from bem_kernel.experts.expert import Expert, expert_from_expressions
-from bem_kernel.isa.core import signed
+from bem_kernel.isa.core import DEPTH, signed
 from bem_kernel.isa.instructions import Instruction, Opcode, Space
 from bem_kernel.isa.machine import Machine
 from bem_kernel.isa.program import Data, Program
@@ -61,17 +62,30 @@ def random_instruction(rng: Random, start: int, end: int, pc: int) -> Instructio
             )
         case _:
             kind = rng.choice((Opcode.LD, Opcode.ST))
-            return Instruction(kind, rd, space=Space.DATA, imm=rng.randrange(2))
+            base = rng.choice((0, ra))
+            return Instruction(kind, rd, base, space=Space.DATA, imm=rng.randrange(2))
+
+
+JUMPS = (Opcode.JZ, Opcode.JNZ, Opcode.JZ_BIT, Opcode.CALL)
 
 
 def random_program(rng: Random) -> tuple[Program, int, int]:
-    """A program with a region in the middle, where all its jumps are."""
+    """A program with a region in the middle, where all its jumps are, and a subroutine at the end.
+
+    The region may call the subroutine; so may what comes after it.
+    """
     head, body, tail = rng.randrange(3), rng.randrange(1, 5), rng.randrange(4)
     start, end = head, head + body
-    code = [random_instruction(rng, start, end, pc) for pc in range(head + body + tail)]
+    code = [random_instruction(rng, start, end, pc) for pc in range(head + body + tail + 2)]
     for pc in (*range(start), *range(end, len(code))):
-        if code[pc].opcode in (Opcode.JZ, Opcode.JNZ, Opcode.JZ_BIT):
+        if code[pc].opcode in JUMPS:
             code[pc] = Instruction(Opcode.SET, rng.randrange(4), imm=pc)
+    sub = len(code) - 1
+    code[sub - 1] = Instruction(Opcode.HALT)
+    code.append(Instruction(Opcode.RET))
+    for pc in range(start, sub - 1):
+        if rng.random() < 0.1:
+            code[pc] = Instruction(Opcode.CALL, imm=sub)
     return Program(BITS, EXPERTS, (), tuple(code), DATA), start, end
 
 
@@ -93,10 +107,7 @@ def mutated(rng: Random, program: Program, start: int, end: int) -> Region:
             code[at] = Instruction(Opcode.SET, 0)
     shift = len(code) - (end - start)
     moved = [
-        Instruction(i.opcode, ra=i.ra, bit=i.bit, imm=i.imm + shift)
-        if i.opcode in (Opcode.JZ, Opcode.JNZ, Opcode.JZ_BIT) and i.imm == end
-        else i
-        for i in code
+        replace(i, imm=i.imm + shift) if i.opcode in JUMPS and i.imm >= end else i for i in code
     ]
     return Region(start, end, tuple(moved))
 
@@ -134,10 +145,11 @@ def crossed(
     machine.go_to(region[0])
     trap = None
     while trap is None:
-        if not region[0] <= machine.pc < region[1]:
+        called = machine._core.control[DEPTH]
+        if not called and not region[0] <= machine.pc < region[1]:
             return machine, machine.pc, ended(machine, None)
         trap = machine.run(1).trap
-        if machine.pc == region[0]:
+        if machine.pc == region[0] and trap is None:
             return machine, -1, ended(machine, trap)
     return machine, -2, ended(machine, trap)
 

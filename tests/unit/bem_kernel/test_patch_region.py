@@ -28,7 +28,7 @@ from bem_kernel.patches.record import patch_from_record, patch_record
 from bem_kernel.patches.region import Region, difference, edited
 from bem_kernel.patches.store import PatchStore
 from bem_kernel.patches.structure import structure_hash
-from bem_kernel.patches.verify import Proved, Refuted, verify
+from bem_kernel.patches.verify import Proved, Refuted, counterexample_record, verify
 
 HEAD = ".bits a b c bad\n.expert swap: a = b; b = a\n.expert flip: c = !c\n"
 LOOP = """
@@ -114,6 +114,10 @@ def test_one_that_does_something_else_is_refuted(log: Ledger) -> None:
     verify(table, proposed(table, program("EXPERT swap\n MUL r3, r1, 2")), log=log)
     (entry,) = read_entries(log.path)
     assert entry["kind"] == "patch.reject" and set(entry["counterexample"].values()) == {1}
+    found = refuted(table, proposed(table, program("MUL r3, r1, 6")))
+    assert counterexample_record(found)["r1"] == sum(
+        value << int(name[3:-1]) for name, value in found.named if name.startswith("r1[")
+    )
 
 
 def test_registers_count_only_where_they_are_read(log: Ledger) -> None:
