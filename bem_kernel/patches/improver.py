@@ -15,11 +15,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from bem_kernel.errors import PatchError
 from bem_kernel.experts.place import Space
+from bem_kernel.ledger.chain import Ledger, read_entries
 from bem_kernel.patches.apply import apply, undo
 from bem_kernel.patches.certificate import Evidence, certify, evidence_for
+from bem_kernel.patches.history import history
 from bem_kernel.patches.obligations import obligations
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.proposer import Proposal, Search, propose_structure, study
@@ -30,9 +33,6 @@ from bem_kernel.runner.layout import EPISODE, EPISODE_STEP, HEAD, STEP, TOTAL_LO
 from bem_kernel.runner.machine import ExpertMachine
 from bem_kernel.runner.slow_path import Outcome, SlowPath, Workers
 from bem_kernel.runner.world import World
-
-if TYPE_CHECKING:
-    from bem_kernel.ledger.chain import Ledger
 
 _ROUNDS = 8
 _KIND = "improve"
@@ -135,6 +135,12 @@ class Improver:
         log: of the machine's patches, not the journal's.
         settings: when and how.
         workers: "threads" or "idle".
+
+    Raises:
+        PatchError: on entering: the log is of another machine, or of one in another state. From a
+            run: a finding cannot be certified.
+        RunnerError: from a run: the machine runs in another world.
+        LedgerError: the log cannot be read or written.
     """
 
     def __init__(
@@ -162,9 +168,7 @@ class Improver:
         self._on_trial: Improvement | None = None
 
     def __enter__(self) -> Improver:
-        if len(self._log) == 0:
-            structure = structure_hash(self._machine.table)
-            self._log.append({"kind": "patch.base", "structure": structure})
+        self._begin_log()
         self._begin()
         self._machine.hooks.append(self._look)
         return self
@@ -182,6 +186,24 @@ class Improver:
         """Wait for the slow path, and apply what it found; between runs."""
         self._slow.wait()
         self._collect()
+
+    def _begin_log(self) -> None:
+        """Begin the log, or see to it that it is this machine's."""
+        found, expected = structure_hash(self._machine.table), None
+        entries = list(read_entries(self._log.path))
+        for entry in entries:
+            if entry.get("kind") == "patch.base":
+                expected = entry.get("structure")
+        last = history(entries, str(self._log.path)).last
+        expected = expected if last is None else last.after
+        if expected is None:
+            self._log.append({"kind": "patch.base", "structure": found})
+        elif expected != found:
+            raise PatchError(
+                f"the machine has structure {found[:16]}, its log leads to {str(expected)[:16]}",
+                where=str(self._log.path),
+                fix="open image and log with PatchStore, which brings them together",
+            )
 
     def _look(self, machine: ExpertMachine) -> None:
         """The hook: after each update of the policy."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bem_kernel.errors import RunnerError
+from bem_kernel.errors import PatchError, RunnerError
 from bem_kernel.ledger.chain import Ledger, read_entries
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.memory import Memory
@@ -95,6 +95,20 @@ def test_its_log_and_image_are_a_store(tmp_path: Path) -> None:
         assert store.history.applied[-1].patch == improver.applied[0].proposal.patch
         store.undo()
         assert store.table.find("sure")
+
+
+def test_a_log_of_another_machine_is_refused(tmp_path: Path) -> None:
+    machine, world = half_right()
+    with Ledger(tmp_path / "log") as log:
+        with Improver(machine, world, log, workers="idle"):
+            losses(machine, world, 1)
+        with Improver(machine, world, log, workers="idle"):  # its own it goes on with
+            losses(machine, world, 1)
+        with (
+            pytest.raises(PatchError, match="has structure .*, its log leads to .*PatchStore"),
+            Improver(*half_right(), log),
+        ):
+            pass
 
 
 class Marked:
