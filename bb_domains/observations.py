@@ -7,10 +7,11 @@ its own objects, through the names of its arguments:
     logged_in                  a tool that is about no object succeeded before
     confirmed(order)           a tool succeeded before on this object
     status.shipped(order)      the last answer about the object said so
-    status.new(order)          it said something that the vocabulary does not know
-    known.refunded(order)      it named the field, and not null
+    status.is.unseen(order)    it said something that the vocabulary does not know
+    refunded.is.known(order)   it named the field, and not null
     amount.at_most.total(order)  an argument against a number among the object's fields
-    level.express, repeated    an argument; the same call has succeeded before
+    level.express              an argument
+    call.is.repeated           the same call has succeeded before
 
 What no answer has said is false. A success also tells facts about `self`, the object it found.
 """
@@ -22,17 +23,21 @@ from dataclasses import dataclass, field
 from itertools import permutations
 from typing import Any
 
+from bb_core.errors import BBError
 from bb_core.trace import Trace, TraceStep
 from bb_domains.fluents import SELF
 from bb_domains.vocabulary import (
     Vocabulary,
+    at_path,
     is_number,
-    reference,
-    step_position,
+    record_of,
+    referred,
     vocabulary_of,
     word,
 )
 from bem_kernel.learning.action_traces import Attempt
+
+REPEATED = "call.is.repeated"  # no name of a field or a value has a dot
 
 
 def attempts_of(traces: Iterable[Trace], vocabulary: Vocabulary | None = None) -> list[Attempt]:
@@ -44,7 +49,8 @@ def attempts_of(traces: Iterable[Trace], vocabulary: Vocabulary | None = None) -
             to be tried on need that of the traces it was learned from.
 
     Raises:
-        KeyError: a tool is not in the vocabulary.
+        BBError: a tool is not in the vocabulary, an argument refers to no earlier success, a call
+            lacks an argument that is an object, or an answer lacks the object's identifier.
     """
     kept = list(traces)
     known = vocabulary_of(kept) if vocabulary is None else vocabulary
@@ -69,7 +75,8 @@ class _Knowledge:
 def _follow(trace: Trace, vocabulary: Vocabulary) -> Iterator[Attempt]:
     known = _Knowledge()
     for number, step in enumerate(trace.steps):
-        args = {name: _resolved(value, trace) for name, value in step.args.items()}
+        _check(trace, step, vocabulary)
+        args = {name: _resolved(trace, number, value) for name, value in step.args.items()}
         before = {
             **_lasting(step.tool, args, vocabulary, known),
             **_of_call(step.tool, args, vocabulary, known),
@@ -87,15 +94,22 @@ def _follow(trace: Trace, vocabulary: Vocabulary) -> Iterator[Attempt]:
         yield Attempt(step.tool, before, step.ok, after, parameters, source)
 
 
-def _resolved(value: Any, trace: Trace) -> Any:
+def _check(trace: Trace, step: TraceStep, vocabulary: Vocabulary) -> None:
+    """Refuse a call that the vocabulary does not fit."""
+    if step.tool not in vocabulary.objects:
+        what, fix = "the vocabulary does not know this tool", "make it of traces that have it"
+        raise BBError(what, where=f"trace {trace.id}: {step.tool}", fix=fix)
+    missing = [arg for arg in vocabulary.objects[step.tool] if arg not in step.args]
+    if missing:
+        what, fix = f"the call has no {missing[0]}", "leave such calls out"
+        raise BBError(what, where=f"trace {trace.id}: {step.tool}", fix=fix)
+
+
+def _resolved(trace: Trace, number: int, value: Any) -> Any:
     """The value that a reference stands for."""
-    ref = reference(value)
-    if ref is None:
-        return value
-    found: Any = trace.steps[step_position(ref)].result
-    for part in ref.path.split("."):
-        found = found[part]
-    return found
+    found = referred(trace, number, value)
+    where = f"trace {trace.id}: step {number}"
+    return value if found is None else at_path(found[0].result, found[1], where)
 
 
 def _learn(
@@ -103,16 +117,16 @@ def _learn(
 ) -> None:
     """Take in a success and its answer."""
     objects = tuple(str(args[arg]) for arg in vocabulary.objects[step.tool])
-    answer = step.result if isinstance(step.result, dict) else {}
     how = vocabulary.finds.get(step.tool)
     if how is not None:
-        objects = (str(answer[how.path]),)
+        objects = (str(at_path(step.result, how.path, f"tool {step.tool}")),)
     known.done.add((step.tool, objects))
     known.calls.add((step.tool, repr(sorted(args.items()))))
     paths = {found.kind: found.path for found in vocabulary.finds.values()}
     for kind, identifier in zip(vocabulary.signature(step.tool), objects, strict=True):
-        if str(answer.get(paths[kind])) == identifier:  # the answer is about this object
-            known.fields.setdefault(identifier, {}).update(answer)
+        record, about = record_of(step.result, paths[kind])
+        if about == identifier:
+            known.fields.setdefault(identifier, {}).update(record)
 
 
 def _lasting(
@@ -137,11 +151,11 @@ def _of_call(
             for number in vocabulary.numbers.get(kind, ()):
                 there = is_number(args.get(amount)) and is_number(fields.get(number))
                 at_most = there and args[amount] <= fields[number]
-                facts[f"{amount}.at_most.{number}({arg})"] = at_most
+                facts[f"{word(amount)}.at_most.{word(number)}({arg})"] = at_most
     for arg, values in vocabulary.values.get(tool, {}).items():
         facts |= _value_facts(arg, values, args.get(arg), "")
     if len(objects) < len(args) and objects:
-        facts["repeated"] = (tool, repr(sorted(args.items()))) in known.calls
+        facts[REPEATED] = (tool, repr(sorted(args.items()))) in known.calls
     return facts
 
 
@@ -164,12 +178,12 @@ def _field_facts(
     for name, values in vocabulary.fields.get(kind, {}).items():
         facts |= _value_facts(name, values, fields.get(name), f"({arg})")
     for name in vocabulary.nullable.get(kind, ()):
-        facts[f"known.{name}({arg})"] = fields.get(name) is not None
+        facts[f"{word(name)}.is.known({arg})"] = fields.get(name) is not None
     return facts
 
 
 def _value_facts(name: str, values: tuple[str, ...], value: Any, of: str) -> dict[str, bool]:
-    """Which of its values a field or argument has; `new` for one that was never seen."""
+    """Which of its values a field or argument has, or that it has one never seen before."""
     found = None if value is None else word(value)
-    facts = {f"{name}.{each}{of}": found == each for each in values}
-    return {**facts, f"{name}.new{of}": found is not None and found not in values}
+    facts = {f"{word(name)}.{each}{of}": found == each for each in values}
+    return {**facts, f"{word(name)}.is.unseen{of}": found is not None and found not in values}

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bb_core.plan import Ref, parse_reference
+from bb_core.errors import BBError
+from bb_core.plan import STEP_IDS, parse_reference
 from bb_core.trace import Trace, TraceStep
 from bb_domains.schema import PlanSchema
 
@@ -64,7 +65,7 @@ class Vocabulary:
 
     def name(self, tool: str) -> str:
         """What the success of a tool is called."""
-        return self.names.get(tool, tool)
+        return self.names.get(tool, word(tool))
 
 
 def vocabulary_of(traces: Iterable[Trace], names: Mapping[str, str] | None = None) -> Vocabulary:
@@ -73,19 +74,20 @@ def vocabulary_of(traces: Iterable[Trace], names: Mapping[str, str] | None = Non
     Args:
         traces: all that there are.
         names: what the success of a tool is to be called; see `fluent_names`.
+
+    Raises:
+        BBError: an argument refers to no earlier success.
     """
-    steps = [trace.steps for trace in traces]
-    finds = _finds(steps)
-    tools = dict.fromkeys(step.tool for trace in steps for step in trace)
-    objects: dict[str, dict[str, str]] = {tool: {} for tool in tools}
-    for trace in steps:
-        for step, arg, target in _handles(trace):
-            objects[step.tool].setdefault(arg, finds[target.tool].kind)
+    kept = list(traces)
+    finds = _finds(kept)
+    steps = [step for trace in kept for step in trace.steps]
+    objects: dict[str, dict[str, str]] = {step.tool: {} for step in steps}
+    for step, arg, target, _ in _handles(kept):
+        objects[step.tool].setdefault(arg, finds[target.tool].kind)
     fields, nullable, numbers = _fields(steps, finds)
     plain = [
         (step.tool, arg, value)
-        for trace in steps
-        for step in trace
+        for step in steps
         for arg, value in step.args.items()
         if arg not in objects[step.tool]
     ]
@@ -107,9 +109,52 @@ def fluent_names(schema: PlanSchema) -> dict[str, str]:
     }
 
 
-def reference(value: Any) -> Ref | None:
-    """The reference that an argument is, if it is one."""
-    return parse_reference(value) if isinstance(value, str) else None
+def referred(trace: Trace, number: int, value: Any) -> tuple[TraceStep, str] | None:
+    """The step that an argument refers to, and the path into its answer; None for other values.
+
+    Args:
+        trace: whose steps have the canonical names a, b, c, …
+        number: of the step that has the argument.
+        value: the argument.
+
+    Raises:
+        BBError: it refers to no earlier success.
+    """
+    ref = parse_reference(value) if isinstance(value, str) else None
+    if ref is None:
+        return None
+    position = STEP_IDS.find(ref.step)
+    if len(ref.step) != 1 or not 0 <= position < number or not trace.steps[position].ok:
+        raise BBError(
+            f"{value} refers to no earlier success",
+            where=f"trace {trace.id}: step {number}",
+            fix="name a step before it that succeeded",
+        )
+    return trace.steps[position], ref.path
+
+
+def at_path(answer: Any, path: str, where: str) -> Any:
+    """The part of an answer at a dotted path.
+
+    Raises:
+        BBError: there is none.
+    """
+    found = answer
+    for part in path.split("."):
+        if not isinstance(found, dict) or part not in found:
+            raise BBError(f"the answer has no {path}", where=where, fix="record whole answers")
+        found = found[part]
+    return found
+
+
+def record_of(answer: Any, path: str) -> tuple[Mapping[str, Any], str]:
+    """The part of an answer that is about an object, and the identifier there; may be empty."""
+    *above, last = path.split(".")
+    found = answer
+    for part in above:
+        found = found.get(part) if isinstance(found, dict) else None
+    record = found if isinstance(found, dict) else {}
+    return record, str(record.get(last, ""))
 
 
 def word(value: Any) -> str:
@@ -124,28 +169,20 @@ def is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _handles(trace: tuple[TraceStep, ...]) -> Iterator[tuple[TraceStep, str, TraceStep]]:
-    """Arguments that refer to earlier steps: (step, argument, the step that it refers to)."""
-    for step in trace:
-        for arg, value in step.args.items():
-            ref = reference(value)
-            if ref is not None:
-                yield step, arg, trace[step_position(ref)]
+def _handles(traces: Iterable[Trace]) -> Iterator[tuple[TraceStep, str, TraceStep, str]]:
+    """Arguments that refer to earlier steps: step, argument, the other step, path."""
+    for trace in traces:
+        for number, step in enumerate(trace.steps):
+            for arg, value in step.args.items():
+                if found := referred(trace, number, value):
+                    yield step, arg, *found
 
 
-def step_position(ref: Ref) -> int:
-    """The position of the step that a reference names: canonical identifiers are letters."""
-    return ord(ref.step) - ord("a")
-
-
-def _finds(traces: Iterable[tuple[TraceStep, ...]]) -> dict[str, Found]:
+def _finds(traces: Iterable[Trace]) -> dict[str, Found]:
     """The tools that are referred to, each with the commonest name of what it finds."""
     seen: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
-    for trace in traces:
-        for step, arg, target in _handles(trace):
-            ref = reference(step.args[arg])
-            assert ref is not None
-            seen[target.tool][arg, ref.path] += 1
+    for _, arg, target, path in _handles(traces):
+        seen[target.tool][arg, path] += 1
     return {tool: Found(*counts.most_common(1)[0][0]) for tool, counts in seen.items()}
 
 
@@ -154,20 +191,15 @@ _Told = tuple[
 ]
 
 
-def _fields(traces: Iterable[tuple[TraceStep, ...]], finds: Mapping[str, Found]) -> _Told:
+def _fields(steps: Iterable[TraceStep], finds: Mapping[str, Found]) -> _Told:
     """Per type: values of fields, nullable fields, numbers; nothing of what names an object."""
-    found = [
-        (finds[step.tool], step)
-        for trace in traces
-        for step in trace
-        if step.ok and step.tool in finds
-    ]
+    found = [(finds[step.tool], step) for step in steps if step.ok and step.tool in finds]
     keys = {(how.kind, arg) for how, step in found for arg in step.args}
-    keys |= {(how.kind, how.path) for how, _ in found}
+    keys |= {(how.kind, how.path.rpartition(".")[2]) for how, _ in found}
     fields, numbers, nullable = _told_apart(
         (how.kind, name, value)
         for how, step in found
-        for name, value in step.result.items()
+        for name, value in record_of(step.result, how.path)[0].items()
         if (how.kind, name) not in keys
     )
     return fields, nullable, numbers
@@ -189,5 +221,5 @@ def _told_apart(items: Iterable[tuple[str, str, Any]]) -> _Told:
         if present and all(map(is_number, present)):
             numbers[owner] += (name,)
         elif 1 < len(present) <= MAX_VALUES and counts.total() >= LEAST_USES * len(present):
-            values[owner][name] = tuple(sorted(map(word, present)))
+            values[owner][name] = tuple(sorted(set(map(word, present))))
     return dict(values), dict(numbers), dict(nullable)

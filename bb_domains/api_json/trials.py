@@ -14,7 +14,7 @@ from typing import Any
 
 from bb_domains.api_json.exploration import Explorer, Ground, Move
 from bb_domains.api_json.workflows import TAGS
-from bb_domains.observations import attempts_of
+from bb_domains.observations import REPEATED, attempts_of
 from bb_domains.vocabulary import Vocabulary
 from bem_kernel.learning.action_traces import Attempt
 
@@ -65,10 +65,10 @@ class Trials:
         for tool in _ORDER:
             if self.vocabulary.name(tool) in true:
                 yield Move(tool, order, _earlier_args(tool, true))
-        if "known.refunded" in true:  # only a new look tells
+        if "refunded.is.known" in true:  # only a new look tells
             yield Move("get_order", order)
         last = Move(action, order, _args(action, true, order))
-        if "repeated" in true:
+        if REPEATED in true:
             yield last
         yield last
 
@@ -84,7 +84,7 @@ def _statuses(true: set[str]) -> tuple[str, ...]:
 def _said(true: set[str], name: str) -> str:
     """The value that a field or argument is to have; empty if none is said, or several."""
     values = [fact.removeprefix(f"{name}.") for fact in true if fact.startswith(f"{name}.")]
-    return values[0] if len(values) == 1 and values[0] != "new" else ""
+    return values[0] if len(values) == 1 and "." not in values[0] else ""
 
 
 def _earlier_args(tool: str, true: set[str]) -> dict[str, Any]:
