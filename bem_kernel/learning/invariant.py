@@ -103,8 +103,7 @@ def _under(guard: tuple[int, int], x: _Bits, y: _Bits) -> list[Candidate]:
     """What holds of two rows of bits, (n, width) each, under a guard."""
     found = list(_of_rows(x, y))
     if not any(c.kind == "plus" or c.part == "rest" for c in found):
-        zones: tuple[tuple[Literal["first", "second"], _Bits], ...] = (("first", x), ("second", y))
-        for which, row in zones:
+        for which, row in _rows(x, y):
             above = row.any(axis=1)
             for value, here in ((True, above), (False, ~above)):
                 found += [replace(c, zone=(which, value)) for c in _of_rows(x[here], y[here])]
@@ -113,23 +112,29 @@ def _under(guard: tuple[int, int], x: _Bits, y: _Bits) -> list[Candidate]:
 
 def _of_rows(x: _Bits, y: _Bits) -> Iterator[Candidate]:
     for part in _PARTS:
-        places = _places(part, x.shape[1])
-        for value in (False, True):
-            if (x[:, places] == value).all():
-                yield Candidate("first", part=part, value=value)
-            if (y[:, places] == value).all():
-                yield Candidate("second", part=part, value=value)
+        for kind, row in _rows(x, y):
+            bits = row[:, _places(part, row.shape[1])]
+            if bits.shape[1]:
+                values = [value for value in (False, True) if (bits == value).all()]
+                yield from (Candidate(kind, part=part, value=value) for value in values)
         for shift in (-1, 0, 1):
-            here = [i for i in places if 0 <= i + shift < y.shape[1]]
+            here = [i for i in _places(part, x.shape[1]) if 0 <= i + shift < y.shape[1]]
             equal = x[:, here] == y[:, [i + shift for i in here]]
             if here and equal.all():
                 yield Candidate("equal", part=part, shift=shift)
             if here and not equal.any():
                 yield Candidate("opposite", part=part, shift=shift)
-    difference = _number(x) - _number(y)
-    for shift in (-2, -1, 1, 2):
-        if (difference == shift).all():
-            yield Candidate("plus", shift=shift)
+    if x.shape[1] == y.shape[1] > 0:
+        difference = _number(x) - _number(y)
+        for shift in (-2, -1, 1, 2):
+            if (difference == shift).all():
+                yield Candidate("plus", shift=shift)
+
+
+def _rows(
+    x: _Bits, y: _Bits
+) -> tuple[tuple[Literal["first"], _Bits], tuple[Literal["second"], _Bits]]:
+    return ("first", x), ("second", y)
 
 
 def _places(part: Part, width: int) -> list[int]:
@@ -207,6 +212,7 @@ class Statements:
         match candidate.kind:
             case "first" | "second":
                 row = x if candidate.kind == "first" else y
+                places = _places(candidate.part, len(row))
                 return [row[i] if candidate.value else builder.not_(row[i]) for i in places]
             case "equal" | "opposite":
                 shift = candidate.shift

@@ -5,6 +5,8 @@ from __future__ import annotations
 from random import Random
 
 from bem_kernel.errors import LearningError
+from bem_kernel.learning.alphabet import Alphabet
+from bem_kernel.learning.automaton import Automaton, minimal
 from bem_kernel.learning.product import compare
 from bem_kernel.learning.reference import CounterAutomaton, counter_automaton
 
@@ -39,6 +41,28 @@ def random_language(seed: int, n_states: int = 2, n_symbols: int = 3) -> Counter
         if _counts_without_bound(language) and _is_balanced(language, random):
             return language
     raise LearningError("no language found", where="random_language", fix="use more states")
+
+
+def random_automaton(seed: int, n_states: int = 4, n_symbols: int = 2) -> Automaton:
+    """A finite automaton with random moves and verdicts that needs all of its states.
+
+    Raises:
+        LearningError: a number is out of range, or no such automaton was found.
+    """
+    if n_states < 1 or not 1 <= n_symbols <= len(_SYMBOLS):
+        raise LearningError(
+            f"{n_states} states, {n_symbols} symbols",
+            where="random_automaton",
+            fix=f"use 1 state or more, 1 to {len(_SYMBOLS)} symbols",
+        )
+    random, alphabet = Random(seed), Alphabet(tuple(_SYMBOLS[:n_symbols]))
+    for _ in range(_DRAWS):
+        moves = [tuple(random.choices(range(n_states), k=n_symbols)) for _ in range(n_states)]
+        accept = tuple(bool(random.getrandbits(1)) for _ in range(n_states))
+        drawn = minimal(Automaton(alphabet, tuple(moves), accept, f"automaton-{seed}"))
+        if len(drawn) == n_states:
+            return drawn
+    raise LearningError("none found", where="random_automaton", fix="use fewer states")
 
 
 def _draw(random: Random, name: str, size: tuple[int, int]) -> CounterAutomaton:
