@@ -8,7 +8,7 @@ Source: BEM core spec 2.4, 8.3 ("optional changes to CFG").
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from bem_kernel.errors import KernelError, PatchError
@@ -60,6 +60,28 @@ class Region:
     def moved(self, pc: int) -> int:
         """Where an instruction outside of the region lies afterwards."""
         return pc if pc <= self.start else pc - self.end + self.new_end
+
+
+def node_region(
+    program: Program, name: str, code: Sequence[Instruction], *, preserves: bool = True
+) -> Region:
+    """The region that is a node of the control-flow graph; what comes bears its mark.
+
+    Args:
+        program: as it is.
+        name: of the node.
+        code: what comes, one instruction or more.
+        preserves: as in `Region`.
+
+    Raises:
+        PatchError: there is no such node.
+    """
+    for node in program.nodes:
+        if node.name == name:
+            marks = (replace(node, end=node.start + len(code)),)
+            return Region(node.start, node.end, tuple(code), (), marks, preserves)
+    known = ", ".join(node.name for node in program.nodes) or "a mark first"
+    raise PatchError(f"no node {name!r} in the program", where="region", fix=f"write {known}")
 
 
 def edited(program: Program, region: Region) -> Program:

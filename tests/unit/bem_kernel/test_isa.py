@@ -235,7 +235,9 @@ def test_a_machine_runs_in_a_memory_of_the_callers(interpreter: Any) -> None:
     for expected in (1, 2):
         assert Machine(program, memory=memory, lanes=2, interpreter=interpreter).run(9).halted
         assert memory.theta.tolist() == [expected, 0]
-    with pytest.raises(MachineError, match="another program left 3 words in CODE.program, 1 are"):
+    with pytest.raises(
+        MachineError, match="another program left 1 words in SHARED.program.data, 0 are"
+    ):
         Machine(assemble("HALT"), memory=memory, lanes=2)
     with pytest.raises(MachineError, match="the memory has 8 state bits and 2 lanes, the program"):
         Machine(program, memory=memory, lanes=65)

@@ -25,7 +25,7 @@ from bem_kernel.patches.patch import EVERYWHERE, Patch, Scope
 from bem_kernel.patches.program import install_program, read_program
 from bem_kernel.patches.propose import drafted, propose_region
 from bem_kernel.patches.record import patch_from_record, patch_record
-from bem_kernel.patches.region import Region, difference, edited
+from bem_kernel.patches.region import Region, difference, edited, node_region
 from bem_kernel.patches.store import PatchStore
 from bem_kernel.patches.structure import structure_hash
 from bem_kernel.patches.verify import Proved, Refuted, counterexample_record, verify
@@ -128,6 +128,22 @@ def test_registers_count_only_where_they_are_read(log: Ledger) -> None:
     text = LOOP + " SET r4, 0\n"
     table = new_table(program("ADD r4, r1, 1\n SUB r3, r4, 1", text=text))
     applied(table, proposed(table, program("OR r3, r1, 0", text=text)), log)
+
+
+def test_a_node_gets_other_code(log: Ledger) -> None:
+    table = new_table(program(ONCE), CLAIMS + "\nat end: r1 == 5 & !bad")
+    before = read_program(table.memory).program
+    flips = program("EXPERT flip\n EXPERT flip\n EXPERT flip").code[1:4]
+    region = node_region(before, "end", flips)
+    patch = applied(table, propose_region(table, region, reason="x"), log)
+    (node,) = [n for n in read_program(table.memory).program.nodes if n.name == "end"]
+    assert (node.start, node.end) == (region.start, region.start + 3) and patch.replaced == ()
+    with pytest.raises(
+        PatchError, match="region: no node 'stop' in the program; write start, loop"
+    ):
+        node_region(before, "stop", flips)
+    with pytest.raises(PatchError, match="annotations: no mark 'end' in the program"):
+        propose_region(table, replace(region, end=region.start + 3, nodes=()), reason="x")
 
 
 def test_branches_and_traps(log: Ledger) -> None:
