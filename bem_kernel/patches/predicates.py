@@ -36,7 +36,7 @@ def is_safe(table: ExpertTable, patch: Patch) -> bool:
 
 
 def is_equivalent(table: ExpertTable, patch: Patch, scope: Scope) -> bool:
-    """V_equiv(Δ, scope): do old and new experts do the same on a scope?
+    """V_equiv(Δ, scope): do old and new experts, or old and new program, do the same on a scope?
 
     Args:
         table: with the structure that the patch changes.
@@ -47,7 +47,8 @@ def is_equivalent(table: ExpertTable, patch: Patch, scope: Scope) -> bool:
         PatchError: they are of a form that cannot be compared.
         KernelError: the patch is not for this table.
     """
-    return _all_proved(equivalence(table, replace(patch, scope=scope)))
+    region = None if patch.region is None else replace(patch.region, preserves=True)
+    return _all_proved(equivalence(table, replace(patch, scope=scope, region=region)))
 
 
 def is_proof(formula: Cnf, proof: Proof) -> bool:

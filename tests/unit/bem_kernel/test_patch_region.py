@@ -22,6 +22,7 @@ from bem_kernel.memory.segments import Segment
 from bem_kernel.patches.apply import apply, undo
 from bem_kernel.patches.certificate import certify
 from bem_kernel.patches.patch import EVERYWHERE, Patch, Scope
+from bem_kernel.patches.predicates import is_equivalent, is_safe
 from bem_kernel.patches.program import install_program, read_program
 from bem_kernel.patches.propose import drafted, propose_region
 from bem_kernel.patches.record import patch_from_record, patch_record
@@ -184,7 +185,9 @@ def test_control_flow_changes_within_what_is_claimed(log: Ledger) -> None:
     table = new_table(program("EXPERT flip"), CLAIMS)
     after = program("EXPERT flip\n JZ c, on\n EXPERT swap\non:")
     refuted(table, proposed(table, after))
-    applied(table, proposed(table, after, preserves=False), log)
+    patch = proposed(table, after, preserves=False)
+    assert is_safe(table, patch) and not is_equivalent(table, patch, EVERYWHERE)
+    applied(table, patch, log)
     unsafe = program("EXPERT flip\n SET r1, 7")
     found = refuted(table, proposed(table, unsafe, preserves=False))
     assert found.claim.startswith("loop -> ") and "holds along [1, 2, " in found.claim
