@@ -31,6 +31,13 @@ def optimise_command(
     expert: Annotated[
         str | None, typer.Option("--expert", help="The expert of the program in --file.")
     ] = None,
+    code: Annotated[
+        bool, typer.Option("--code", help="Shorten the code of the program in --file.")
+    ] = False,
+    together: Annotated[
+        str | None,
+        typer.Option("--together", help="Experts of the program, with commas: what they share."),
+    ] = None,
     care: Annotated[
         str | None,
         typer.Option("--care", help="An expression: where it is false, anything may result."),
@@ -48,8 +55,22 @@ def optimise_command(
 
     Sizes are numbers of two-input gates; negations do not count.
 
+    With --code the straight lines of a program: experts that follow one another become one, and
+    arithmetic becomes shorter. With --together what several experts of a program compute alike.
+
     Example: bem optimise "a & b | a & c | b & c" --seconds 2 --output majority.json
+    Example: bem optimise --file door.bem --code --output shorter.bem
     """
+    budget_ms = 1000 * seconds
+    if code or together is not None:
+        from bem_kernel.cli.optimise_program import optimise_code, optimise_together
+
+        program = _program(file, expressions, names, expert, care)
+        if together is None:
+            optimise_code(program, budget_ms, seed, output, json_output)
+        else:
+            optimise_together(program, together, budget_ms, seed, json_output)
+        return
     from bb_core.files import write_atomic
     from bb_core.progress import Progress
     from bem_kernel.circuits.record import circuit_record
@@ -57,7 +78,6 @@ def optimise_command(
 
     circuit, inputs = _subject(expressions or [], names, file, expert)
     care_set = None if care is None else _care(care, inputs)
-    budget_ms = 1000 * seconds
     with Progress(budget_ms, "optimise") as progress:
         result = optimise(
             circuit,
@@ -88,6 +108,17 @@ def optimise_command(
         f"equal{'' if care is None else ' on the care set'}: refuted a difference in "
         f"{record['proof_steps']} steps ({result.equality.solver}), which the checker accepts"
     )
+
+
+def _program(file: Path | None, *others: object) -> Path:
+    """The file of --code and --together, which go with few of the other options."""
+    if file is None or any(others):
+        raise UsageError(
+            "no program, or options that do not go together",
+            where="optimise",
+            fix="give --code, or --together, with --file alone",
+        )
+    return file
 
 
 def _subject(

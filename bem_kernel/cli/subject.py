@@ -104,15 +104,16 @@ def _of_program(file: Path, name: str) -> Subject:
 def _of_expert(expert: Expert, program: Program) -> Subject:
     """Inputs and outputs under the names of the bits they are read from and written to."""
     bits = program.bit_names
-    inputs = [*(bits[b] for b in expert.reads), *(_place(p, bits) for p in expert.gathers)]
+    inputs = [*(bits[b] for b in expert.reads), *(place_name(p, bits) for p in expert.gathers)]
     outputs = [*(bits[b] for b in expert.writes)]
-    outputs += [_place(scatter.place, bits) for scatter in expert.scatters]
+    outputs += [place_name(scatter.place, bits) for scatter in expert.scatters]
     spare = expert.circuit.n_outputs - len(outputs)
     outputs += [f"enable{i}" for i in range(spare)]
     return Subject(expert.circuit, tuple(inputs), tuple(outputs))
 
 
-def _place(place: Place, bits: Sequence[str]) -> str:
+def place_name(place: Place, bits: Sequence[str]) -> str:
+    """A bit, for people: the name of a state bit, or where it lies."""
     from bem_kernel.experts.place import Space
 
     if place.space is Space.STATE and not place.terms and place.base < len(bits):

@@ -9,20 +9,33 @@ Source: BEM core spec 8.4.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import product
 
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit
+from bem_kernel.errors import PatchError
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.table import ExpertTable
+from bem_kernel.isa.program import Program
+from bem_kernel.logic.proof import Proof
 from bem_kernel.patches.liveness import liveness, registers
 from bem_kernel.patches.patch import EVERYWHERE, Patch, Scope
-from bem_kernel.patches.program import read_program
+from bem_kernel.patches.program import Installed, read_program
+from bem_kernel.patches.program_obligations import program_equivalence
 from bem_kernel.patches.propose import propose_region, propose_replace
-from bem_kernel.patches.region import Region
+from bem_kernel.patches.region import Region, edited
+from bem_kernel.patches.verify import prove
+from bem_kernel.proofs.check import Accepted, check_proof
 from bem_kernel.synthesis.fusion import Care
 from bem_kernel.synthesis.optimise import optimise
-from bem_kernel.synthesis.regions import Span, hot_regions, optimised_region
+from bem_kernel.synthesis.regions import (
+    NewCode,
+    Span,
+    hot_regions,
+    optimised_region,
+    straight_lines,
+)
 
 _PROVENANCE = (("by", "superoptimiser"),)
 _MOST_OTHER_BITS = 6
@@ -93,10 +106,8 @@ def propose_shorter(
             budget is out of range.
     """
     program = read_program(table.memory).program
-    same = Region(*span, program.code[slice(*span)])
-    live = registers(liveness(program, program, same).at[span[1]])
     care = None if scope.care is None else Care(scope.bits, scope.care)
-    new = optimised_region(program, span, budget_ms, live=live, care=care, seed=seed)
+    new = _shorter(program, span, budget_ms, care, seed)
     if new is None:
         return None
     gates = "" if new.fusion is None else f", {new.fusion.after} gates for {new.fusion.before}"
@@ -107,6 +118,64 @@ def propose_shorter(
         reason=f"{len(new.code)} instructions in place of {span[1] - span[0]}{gates}",
         provenance=_PROVENANCE,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class ShorterProgram:
+    """A program that does the same in fewer instructions or gates.
+
+    Attributes:
+        program: the result; its new experts come after the others.
+        changed: straight lines that were replaced.
+        proofs: that each replacement leaves everything alike, accepted by the checker.
+    """
+
+    program: Program
+    changed: int
+    proofs: tuple[Proof, ...]
+
+
+def shorter_program(program: Program, budget_ms: int, *, seed: int = 0) -> ShorterProgram:
+    """Shorten all straight lines of a program that belongs to no machine yet.
+
+    Args:
+        program: any.
+        budget_ms: milliseconds for the search, shared out evenly.
+        seed: of the search.
+
+    Raises:
+        KernelError: the budget is out of range, or the program reads its own code.
+    """
+    spans = straight_lines(program)
+    proofs: list[Proof] = []
+    changed = 0
+    for span in reversed(spans):  # so that those before stay where they are
+        new = _shorter(program, span, budget_ms // len(spans), None, seed)
+        if new is None:
+            continue
+        region = Region(*span, new.code, new.experts)
+        owed = program_equivalence(Installed(program), region, EVERYWHERE)
+        found = prove(owed)
+        if not isinstance(found, tuple):
+            continue  # the arithmetic agreed on the numbers tried, and not on all
+        for obligation, proof in zip(owed, found, strict=True):
+            if not isinstance(check_proof(obligation.cnf, proof), Accepted):
+                raise PatchError(
+                    f"no proof that {obligation.claim}",
+                    where=f"instructions {span[0]} to {span[1] - 1}",
+                    fix="report this; the solver and the checker disagree",
+                )
+        program, changed = edited(program, region), changed + 1
+        proofs += found
+    return ShorterProgram(program, changed, tuple(proofs))
+
+
+def _shorter(
+    program: Program, span: Span, budget_ms: int, care: Care | None, seed: int
+) -> NewCode | None:
+    same = Region(*span, program.code[slice(*span)])
+    live = registers(liveness(program, program, same).at[span[1]])
+    return optimised_region(program, span, budget_ms, live=live, care=care, seed=seed)
 
 
 def hot_spans(table: ExpertTable, counts: Sequence[int]) -> tuple[Span, ...]:

@@ -98,10 +98,8 @@ def _places(experts: Sequence[Expert], care: Care | None) -> list[Place]:
                 where=f"fusion: expert {expert.name}",
                 fix="leave it out",
             )
-        bits = [*expert.reads, *expert.writes]
-        bits += [] if expert.condition is None else [expert.condition.bit]
-        places |= dict.fromkeys(Place(Space.STATE, bit) for bit in bits)
-        places |= dict.fromkeys(expert.gathers)
+        places |= dict.fromkeys(read_places(expert))
+        places |= dict.fromkeys(Place(Space.STATE, bit) for bit in state_bits(expert))
     places |= dict.fromkeys(Place(Space.STATE, bit) for bit in (care.bits if care else ()))
     return list(places)
 
@@ -113,8 +111,7 @@ def _composed(
     builder = CircuitBuilder(len(places))
     now = {place: i for i, place in enumerate(places)}
     for expert in experts:
-        reads = [*(Place(Space.STATE, bit) for bit in expert.reads), *expert.gathers]
-        outputs = builder.embed(expert.circuit, [now[place] for place in reads])
+        outputs = builder.embed(expert.circuit, [now[place] for place in read_places(expert)])
         new = {Place(Space.STATE, b): s for b, s in zip(expert.writes, outputs, strict=False)}
         if expert.condition is not None:
             applies = now[Place(Space.STATE, expert.condition.bit)]
@@ -143,18 +140,41 @@ def _expert_of(
     if not kept:
         return None
     outputs = tuple(circuit.outputs[j] for j in kept)
-    circuit = Circuit(circuit.n_inputs, circuit.gates, outputs)
+    reads, gathers, circuit = wired(places, Circuit(circuit.n_inputs, circuit.gates, outputs))
+    return Expert(name, reads, circuit, tuple(written[j] for j in kept), gathers)
+
+
+def state_bits(expert: Expert) -> tuple[int, ...]:
+    """The fixed state bits that an expert reads, writes, or depends on."""
+    places = (*expert.gathers, *(scatter.place for scatter in expert.scatters))
+    fixed = [p.base for p in places if p.space is Space.STATE and not p.terms]
+    condition = () if expert.condition is None else (expert.condition.bit,)
+    return (*expert.reads, *expert.writes, *condition, *fixed)
+
+
+def read_places(expert: Expert) -> tuple[Place, ...]:
+    """The bit of each input of an expert's circuit."""
+    return (*(Place(Space.STATE, bit) for bit in expert.reads), *expert.gathers)
+
+
+def wired(
+    places: Sequence[Place], circuit: Circuit
+) -> tuple[tuple[int, ...], tuple[Place, ...], Circuit]:
+    """What an expert reads that computes a circuit.
+
+    Args:
+        places: the bit of each input.
+        circuit: any.
+
+    Returns:
+        The state bits and the other places that it depends on, and the circuit with these inputs.
+    """
     used = support(circuit)
-    order = [i for i in used if places[i].space is Space.STATE]
-    gathers = [i for i in used if places[i].space is not Space.STATE]
-    new = {old: i for i, old in enumerate([*order, *gathers])}
+    fixed = [i for i in used if places[i].space is Space.STATE and not places[i].terms]
+    others = [i for i in used if i not in fixed]
+    new = {old: i for i, old in enumerate([*fixed, *others])}
     builder = CircuitBuilder(len(new))
-    zero = builder.const(False)
-    slots = builder.embed(circuit, [new.get(i, zero) for i in range(circuit.n_inputs)])
-    return Expert(
-        name,
-        tuple(places[i].base for i in order),
-        builder.build(slots),
-        tuple(written[j] for j in kept),
-        tuple(places[i] for i in gathers),
-    )
+    nothing = builder.const(False)
+    slots = builder.embed(circuit, [new.get(i, nothing) for i in range(circuit.n_inputs)])
+    reads = tuple(places[i].base for i in fixed)
+    return reads, tuple(places[i] for i in others), builder.build(slots)

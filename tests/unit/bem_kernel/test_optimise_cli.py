@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 from typer.testing import CliRunner
 
 from bem_kernel.circuits.expression import compile_expression
 from bem_kernel.circuits.record import circuit_from_record
 from bem_kernel.cli.main import app
 from bem_kernel.forms.truth_table import truth_table
+from bem_kernel.isa.files import load_program
+from bem_kernel.isa.machine import Machine
 
 RUN = CliRunner()
 MAJORITY = "a & b | a & c | b & c"
@@ -50,3 +53,50 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
         result = RUN.invoke(app, ["optimise", *arguments, "--seconds", "0"])
         assert result.exit_code != 0
         assert message in str(result.exception), arguments
+
+
+PROGRAM = """
+.bits a b c d e
+.expert left: d = a & b | a & c | b & c
+.expert right: e = !(a & (b | c) | b & c) ^ a
+  EXPERT left
+  MUL r1, r1, 2
+  ADD r1, r1, 0
+  EXPERT right
+"""
+
+
+def test_the_code_of_a_program_becomes_shorter(tmp_path: Path) -> None:
+    path, shorter = tmp_path / "p.bem", tmp_path / "shorter.bem"
+    path.write_text(PROGRAM)
+    command = ["optimise", "--file", str(path), "--code", "--seconds", "1"]
+    result = RUN.invoke(app, [*command, "-o", str(shorter)])
+    assert result.exit_code == 0, result.output
+    assert "4 instructions before, 2 after" in result.stdout
+    assert "1 straight lines replaced; " in result.stdout and "accepted" in result.stdout
+    before, after = load_program(path), load_program(shorter)
+    state = np.random.default_rng(0).integers(0, 1 << 63, (5, 2), dtype=np.uint64)
+    ends = [Machine(program, state, lanes=128).run(9) for program in (before, after)]
+    assert (ends[0].state == ends[1].state).all() and ends[1].steps == 2
+    again = tmp_path / "again.json"
+    command = ["optimise", "--file", str(shorter), "--code", "--seconds", "1", "--json"]
+    record = json.loads(RUN.invoke(app, [*command, "-o", str(again)]).stdout)
+    assert record["instructions_after"] == 2 and load_program(again).code == after.code
+
+
+def test_what_experts_have_in_common_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "p.bem"
+    path.write_text(PROGRAM)
+    command = ["optimise", "--file", str(path), "--together", "left,right", "--seconds", "1"]
+    result = RUN.invoke(app, command)
+    assert "gates common to left, right: a function of a b c" in result.stdout
+    record = json.loads(RUN.invoke(app, [*command, "--json"]).stdout)
+    assert record["together"] < record["apart"]
+    assert record["common"][0]["experts"] == ["left", "right"]
+    for arguments, message in (
+        (["--together", "left,none", "--file", str(path)], "no expert 'none'"),
+        (["--code"], "no program, or options that do not go together"),
+        (["--code", "--file", str(path), "--care", "a"], "no program, or options"),
+    ):
+        result = RUN.invoke(app, ["optimise", *arguments, "--seconds", "0"])
+        assert result.exit_code != 0 and message in str(result.exception), arguments
