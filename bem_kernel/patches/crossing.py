@@ -21,7 +21,6 @@ from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.place import Space as PlaceSpace
 from bem_kernel.hoare.effects import effect
 from bem_kernel.hoare.moment import Moment
-from bem_kernel.hoare.obligations import MAX_PATHS
 from bem_kernel.hoare.state import Layout, State
 from bem_kernel.hoare.words import WordBuilder
 from bem_kernel.isa.core import Stop
@@ -31,6 +30,9 @@ from bem_kernel.isa.program import Program
 AGAIN, RETURN = -1, -2
 """Exits: back at the region's start; the RET of a call around it."""
 
+
+MAX_WAYS = 1024
+"""Most ways through a region."""
 
 _ALL_LANES = (Opcode.JZ_BIT, Opcode.JNZ_BIT, Opcode.TRAP_IF_BIT)
 
@@ -189,8 +191,8 @@ def _writes_shared(expert: Expert) -> bool:
 
 
 def _check_count(done: int, region: tuple[int, int]) -> None:
-    if done > MAX_PATHS:
-        raise _refused(f"over {MAX_PATHS} ways", region, "take a smaller region")
+    if done > MAX_WAYS:
+        raise _refused(f"over {MAX_WAYS} ways", region, "take a smaller region")
 
 
 def _refused(what: str, region: tuple[int, int], fix: str) -> PatchError:

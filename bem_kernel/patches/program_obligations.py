@@ -17,7 +17,7 @@ Source: BEM core spec 8.3, 9.2, 9.4.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from bem_kernel.errors import PatchError
@@ -128,21 +128,33 @@ def _differences(
     counting: Callable[[Exit], list[int]],
 ) -> Iterator[tuple[str, int]]:
     """What is claimed of the two regions, each with the slot that says when it is not so."""
-    left, right = crossings
-    both = {**left.ends, **right.ends}
-    taken = [
-        [builder.any(slot for slot, _ in crossing.ends.get(exit_, [])) for crossing in crossings]
-        for exit_ in both
-    ]
+    nowhere: list[tuple[int, State]] = []
+    ends = {**crossings[0].ends, **crossings[1].ends}
+    sides = [[crossing.ends.get(exit_, nowhere) for crossing in crossings] for exit_ in ends]
+    taken = [[builder.any(slot for slot, _ in ways) for ways in side] for side in sides]
     yield "are left alike", builder.any(builder.xor(a, b) for a, b in taken)
-    for exit_ in both:
-        apart = builder.zero
-        for here, one in left.ends.get(exit_, []):
-            for there, other in right.ends.get(exit_, []):
-                if (together := builder.and_(here, there)) != builder.zero:
-                    differ = _differ(builder, one, other, counting(exit_))
-                    apart = builder.or_(apart, builder.and_(together, differ))
-        yield f"do the same up to {exit_}", apart
+    for exit_, side, (here, there) in zip(ends, sides, taken, strict=True):
+        if all(side):
+            one, other = (_merged(builder, ways) for ways in side)
+            apart = _differ(builder, one, other, counting(exit_))
+            yield f"do the same up to {exit_}", builder.all((here, there, apart))
+
+
+def _merged(builder: WordBuilder, ways: Sequence[tuple[int, State]]) -> State:
+    """The state at the end of whichever way is taken; no two are."""
+    merged = ways[0][1]
+    for taken, state in ways[1:]:
+        numbers = [
+            low if low == high else builder.choose(taken, low, high)
+            for low, high in zip(merged.registers, state.registers, strict=True)
+        ]
+        words = {
+            place: builder.choose(taken, merged.words[place], word)
+            for place, word in state.words.items()
+            if word != merged.words[place]
+        }
+        merged = replace(merged, registers=tuple(numbers)).with_words(words)
+    return merged
 
 
 def _counting(live: Liveness, region: Region) -> Callable[[Exit], list[int]]:
