@@ -91,42 +91,44 @@ class Automaton:
 
 def minimal(automaton: Automaton) -> Automaton:
     """The smallest automaton of the language, its states numbered as they are first reached."""
-    order = _reached(automaton)
-    block = {state: int(automaton.accept[state]) for state in order}
-    count = len(set(block.values()))
-    while True:
-        keys = {
-            state: (block[state], *(block[end] for end in automaton.moves[state]))
-            for state in order
-        }
-        numbers: dict[tuple[int, ...], int] = {}
-        block = {state: numbers.setdefault(keys[state], len(numbers)) for state in order}
-        if len(numbers) == count:
-            break
-        count = len(numbers)
-    first = {block[state]: state for state in reversed(order)}
-    moves = [tuple(block[end] for end in automaton.moves[first[b]]) for b in range(count)]
-    accept = [automaton.accept[first[b]] for b in range(count)]
-    small = Automaton(automaton.alphabet, tuple(moves), tuple(accept), automaton.name)
-    return _renumbered(small)
-
-
-def _reached(automaton: Automaton) -> list[int]:
-    """States in the order of a breadth-first walk."""
-    order = [0]
-    for state in order:
-        for end in automaton.moves[state]:
-            if end not in order:
-                order.append(end)
-    return order
-
-
-def _renumbered(automaton: Automaton) -> Automaton:
-    order = _reached(automaton)
-    number = {state: i for i, state in enumerate(order)}
-    moves = tuple(tuple(number[end] for end in automaton.moves[state]) for state in order)
-    accept = tuple(automaton.accept[state] for state in order)
+    states, moves = told_apart(automaton.moves, automaton.accept)
+    accept = tuple(automaton.accept[state] for state in states)
     return Automaton(automaton.alphabet, moves, accept, automaton.name)
+
+
+def told_apart(
+    moves: Sequence[Sequence[int]], labels: Sequence[object]
+) -> tuple[list[int], tuple[tuple[int, ...], ...]]:
+    """One state for each set of states that no word tells apart by a label.
+
+    Args:
+        moves: the next state, for each state and symbol; state 0 is the first.
+        labels: of the states.
+
+    Returns:
+        The states that are left, in the order of a breadth-first walk, and their moves among each
+        other.
+    """
+    block = _numbers(labels)
+    while True:
+        keys = [(block[s], *(block[end] for end in row)) for s, row in enumerate(moves)]
+        finer = _numbers(keys)
+        if max(finer) == max(block):
+            break
+        block = finer
+    left, place = [0], {block[0]: 0}
+    for state in left:
+        for end in moves[state]:
+            if block[end] not in place:
+                place[block[end]] = len(left)
+                left.append(end)
+    return left, tuple(tuple(place[block[end]] for end in moves[state]) for state in left)
+
+
+def _numbers(keys: Sequence[object]) -> list[int]:
+    """Equal keys have equal numbers, from 0 up."""
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in keys]
 
 
 def difference(one: Automaton, other: Automaton) -> Word | None:

@@ -93,7 +93,7 @@ class _Encoding:
     def _tree_clauses(self) -> Iterator[list[int]]:
         states = range(self.n)
         yield [self._in(0, 0)]
-        for node, verdict in enumerate(self.tree.verdicts):
+        for node, verdict in enumerate(self.tree.labels):
             yield from exactly_one([self._in(node, s) for s in states])
             if verdict is not None:
                 for s in states:
