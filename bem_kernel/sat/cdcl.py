@@ -55,7 +55,7 @@ from bem_kernel.sat.load import load, start
 from bem_kernel.sat.order import decide
 from bem_kernel.sat.trail import assign, backtrack, open_level, propagate
 
-_LUBY_UNIT = 128
+_LUBY_UNIT = 512
 
 
 @kernel("void(int32[::1], int64, int64)")

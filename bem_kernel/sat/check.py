@@ -116,9 +116,12 @@ class Solver:
             )
         self._formulas.append(cnf)
         cells, log = self._cells, self._log
-        needed = int(cells[layout.USED]) + layout.HEADER * len(cnf) + len(cnf.literals)
+        needed = int(cells[layout.USED]) + layout.cells_for(0, len(cnf), len(cnf.literals))
         self._cells = _grown(cells, needed + self.n_vars + 64)
         self._log = _grown(log, int(log_end(self._cells)) + 64)
+        if len(self._formulas) == 1:  # quicker than clause by clause, and to search
+            load.load(self._cells, self._log, cnf.offsets, cnf.literals)
+            return
         trail.backtrack(self._cells, layout.stride(self.n_vars), 0)
         for i in range(len(cnf)):
             start, end = cnf.offsets[i], cnf.offsets[i + 1]

@@ -13,6 +13,7 @@ import numpy as np
 from bem_kernel.compiled import kernel
 from bem_kernel.sat.cells import cell, put
 from bem_kernel.sat.layout import (
+    CONFLICTS,
     GLUE,
     HEADER,
     HEADS,
@@ -23,18 +24,21 @@ from bem_kernel.sat.layout import (
     N_LEARNT,
     N_VARS,
     NEXT,
+    REDUCED,
     REFUTED,
     SCALARS,
     SCRATCH,
     SEEN,
     SIZE,
+    USE,
     USED,
     VALUE,
     stride,
 )
 from bem_kernel.sat.trail import assign
 
-_KEPT_MORE = 500  # learnt clauses from each reduction to the next
+_KEPT_MORE = 300  # learnt clauses from each reduction to the next, at least
+_SHARE = 2  # and at least a quarter of the conflicts so far
 
 
 @kernel("void(int32[::1], int64, int64)")
@@ -53,6 +57,7 @@ def store(ws, w, size, glue):
     put(ws, USED, clause + size)
     put(ws, clause + SIZE, size)
     put(ws, clause + GLUE, glue)
+    put(ws, clause + USE, cell(ws, CONFLICTS))
     for i in range(size):
         put(ws, clause + i, cell(ws, SCALARS + SCRATCH * w + i))
     _watch(ws, SCALARS + HEADS * w, clause)
@@ -114,9 +119,12 @@ def add_clause(ws, log, literals, start, end):
 
 @kernel("void(int32[::1], int32[::1], int64)")
 def reduce(ws, log, w):
-    """Delete the older half of the learnt clauses of glue above 2, at level 0; relink the rest."""
+    """Delete learnt clauses of glue above 2 not used since the last time; relink the rest.
+
+    At level 0, since reasons move.
+    """
     heads = SCALARS + HEADS * w
-    doomed = cell(ws, N_LEARNT) >> 1
+    since, now = cell(ws, REDUCED), np.int64(cell(ws, CONFLICTS))
     source = np.int64(cell(ws, LEARNT_FROM))
     target = source
     end = np.int64(cell(ws, USED))
@@ -124,8 +132,7 @@ def reduce(ws, log, w):
     while source < end:
         clause = source + HEADER
         size, glue = np.int64(cell(ws, clause + SIZE)), cell(ws, clause + GLUE)
-        if doomed > 0 and glue > 2:
-            doomed -= 1
+        if glue > 2 and cell(ws, clause + USE) < since:
             write_step(ws, log, clause, size, -1)
         else:
             for i in range(HEADER + size):
@@ -141,4 +148,5 @@ def reduce(ws, log, w):
     while clause < target:
         _watch(ws, heads, clause)
         clause += np.int64(cell(ws, clause + SIZE)) + HEADER
-    put(ws, KEEP_AT_MOST, cell(ws, KEEP_AT_MOST) + _KEPT_MORE)
+    put(ws, REDUCED, now)
+    put(ws, KEEP_AT_MOST, cell(ws, N_LEARNT) + max(_KEPT_MORE, now >> _SHARE))

@@ -5,16 +5,16 @@ the scalars come the rows, in units of `stride(n)` cells. Two variables beyond t
 for code without branches: NEVER's positive literal is always false, and nobody reads what is
 written to NOWHERE.
 
-Then the short clauses (two or three literals) of the formula, in SHORT cells each: size, literals.
-Each literal has a list of what else there is in its short clauses, in CLOSE cells for each: the two
-other literals (one of them NEVER's in a clause of two) and where the clause is. All other clauses
-follow, with a header before their first cell:
+Then the short clauses (two or three literals) of the formula, in SHORT cells each: last use, size,
+literals. Each literal has a list of what else there is in its short clauses, in CLOSE cells for
+each: the two other literals (one of them NEVER's in a clause of two) and where the clause is. All
+other clauses follow, with a header before their first literal:
 
-    glue, 0 if given | next of watch 0 | next of watch 1 | size || literals ...
+    glue, 0 if given | next of watch 0 | next of watch 1 | last use | size || literals ...
 
-A clause is named by where its literals begin, so its size is in the cell before. Learnt and deleted
-clauses go to a second array, `log`, which is the proof: count (negative where deleted), then the
-literals.
+A clause is named by where its literals begin, so its size is in the cell before; its last use is
+the number of the last conflict that it had a part in. Learnt and deleted clauses go to a second
+array, `log`, which is the proof: count (negative where deleted), then the literals.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ KEEP_AT_MOST = 13
 NEXT_ASSUMPTION = 14
 FAILED_SIZE = 15  # of the assumptions that cannot all hold, in the scratch row
 FALSIFIED = 16  # the clause that propagation has just found false, or 0
+REDUCED = 17  # conflicts at the last reduction
 SCALARS = 18
 
 # Rows, by how many strides come before.
@@ -59,10 +60,10 @@ ROWS = 18
 
 UNKNOWN, SATISFIABLE, UNSATISFIABLE, WS_FULL, LOG_FULL = 0, 1, 2, 3, 4
 
-SHORT = 4  # cells of a short clause
+SHORT = 5  # cells of a short clause
 CLOSE = 3  # cells in the list of a literal for each of its short clauses
-HEADER = 4  # cells of another clause before its literals
-GLUE, NEXT, SIZE = -4, -3, -1  # cells of the header, from the first literal
+HEADER = 5  # cells of another clause before its literals
+GLUE, NEXT, USE, SIZE = -5, -4, -2, -1  # cells of the header, from the first literal
 
 
 @kernel("int64(int64)")

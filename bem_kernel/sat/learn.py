@@ -31,6 +31,7 @@ from bem_kernel.sat.layout import (
     STAMPS,
     TRAIL,
     TRAIL_SIZE,
+    USE,
 )
 from bem_kernel.sat.order import VARIABLE_BITS, decay
 from bem_kernel.sat.trail import assign, backtrack
@@ -45,12 +46,13 @@ def _analyze(ws, w, conflict):
     """
     level, reason, trail = SCALARS + LEVEL * w, SCALARS + REASON * w, SCALARS + TRAIL * w
     seen, scratch, key = SCALARS + SEEN * w, SCALARS + SCRATCH * w, SCALARS + KEY * w
-    now = cell(ws, LEVEL_NOW)
+    now, conflicts = cell(ws, LEVEL_NOW), cell(ws, CONFLICTS)
     raised = np.int64(cell(ws, BUMP)) << VARIABLE_BITS
     size, open_paths = np.int64(1), np.int64(0)
     position = trail + np.int64(cell(ws, TRAIL_SIZE)) - 1
     clause, last = conflict, np.int64(-1)
     while True:
+        put(ws, clause + USE, conflicts)
         for k in range(clause, clause + cell(ws, clause + SIZE)):
             literal = np.int64(cell(ws, k))
             variable = literal >> 1

@@ -24,13 +24,14 @@ from bem_kernel.sat.layout import (
     ROWS,
     SCALARS,
     SHORT,
+    SIZE,
     USED,
     VALUE,
     stride,
 )
 from bem_kernel.sat.order import VARIABLE_BITS
 
-_KEPT_FIRST = 1000  # learnt clauses before the first reduction
+_KEPT_FIRST = 300  # learnt clauses before the first reduction
 _FIRST_BUMP = 64
 _MAX_FIRST = 1 << 10  # activity that occurrences can give
 
@@ -56,23 +57,22 @@ def start(ws, n):
 
 @kernel("boolean(int32[::1], int32[::1], int64, int64, int64)")
 def _copy_short(ws, literals, first, end, at):
-    """Copy a clause to the cells at `at` if it has two or three literals of different variables."""
+    """Copy a clause to `at` if it has two or three literals of different variables."""
     size = end - first
     if size < 2 or size > 3:
         return False
-    put(ws, at, size)
+    put(ws, at + SIZE, size)
     for i in range(size):
         signed = np.int64(cell(literals, first + i))
         negative = signed >> 63  # -1 or 0: no branch, since signs cannot be predicted
-        put(ws, at + 1 + i, 2 * ((signed ^ negative) - negative - 1) - negative)
-    one, other = cell(ws, at + 1) >> 1, cell(ws, at + 2) >> 1
-    third = cell(ws, at + size) >> 1
+        put(ws, at + i, 2 * ((signed ^ negative) - negative - 1) - negative)
+    one, other, third = cell(ws, at) >> 1, cell(ws, at + 1) >> 1, cell(ws, at + size - 1) >> 1
     return (one != other) & (one != third) & ((size == 2) | (other != third))
 
 
 @kernel("void(int32[::1], int64, int64, int64)")
 def _list_short(ws, w, first, end):
-    """Fill the lists of all literals with the short clauses at `first` to `end`."""
+    """Fill the lists of all literals with the short clauses from `first` on; cells end at `end`."""
     n = np.int64(cell(ws, N_VARS))
     close = SCALARS + CLOSE_FROM * w
     room = end
@@ -80,8 +80,8 @@ def _list_short(ws, w, first, end):
         room += CLOSE * np.int64(cell(ws, close + literal))
         put(ws, close + literal, room)
     put(ws, USED, room)
-    for clause in range(first + 1, end, SHORT):
-        if cell(ws, clause - 1) == 2:
+    for clause in range(first, end, SHORT):
+        if cell(ws, clause + SIZE) == 2:
             put(ws, clause + 2, 2 * n)
         one, two, three = cell(ws, clause), cell(ws, clause + 1), cell(ws, clause + 2)
         _enlist(ws, close + one, two, three, clause)
@@ -127,20 +127,21 @@ def load(ws, log, offsets, literals):
     w = stride(n)
     close = SCALARS + CLOSE_FROM * w
     count = offsets.shape[0] - 1
-    first = at = np.int64(cell(ws, USED))
+    begin = np.int64(cell(ws, USED))
+    first = at = begin + SHORT - 3
     for i in range(count):
         if _copy_short(ws, literals, np.int64(offsets[i]), np.int64(offsets[i + 1]), at):
-            for k in range(at + 1, at + 1 + cell(ws, at)):
+            for k in range(at, at + cell(ws, at + SIZE)):
                 put(ws, close + cell(ws, k), cell(ws, close + cell(ws, k)) + 1)
             at += SHORT
     for literal in range(2 * n):
         _count(ws, w, literal, np.int64(cell(ws, close + literal)))
-    _list_short(ws, w, first, at)
+    _list_short(ws, w, first, begin + at - first)
     put(ws, LONG_FROM, cell(ws, USED))
     if at - first < SHORT * count:
         for i in range(count):
             start, end = np.int64(offsets[i]), np.int64(offsets[i + 1])
-            if not _copy_short(ws, literals, start, end, np.int64(cell(ws, USED))):
+            if not _copy_short(ws, literals, start, end, np.int64(cell(ws, USED)) + SHORT):
                 for k in range(start, end):
                     signed = np.int64(literals[k])
                     _count(ws, w, 2 * abs(signed) - 2 + np.int64(signed < 0), 1)
