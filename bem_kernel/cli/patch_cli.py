@@ -61,6 +61,9 @@ def patch_propose(
         str | None,
         typer.Option("--holds", help="invariant: what every step is to keep, such as '!s7'."),
     ] = None,
+    lemmas: Annotated[
+        bool, typer.Option("--lemmas", help="invariant: search for others that it needs.")
+    ] = False,
     care: Annotated[
         str | None,
         typer.Option("--care", help="Where old and new have to agree, such as 's0 & !s3'."),
@@ -82,7 +85,7 @@ def patch_propose(
     if kind == "add":
         patch = _addition(table, program, (expert or [])[0], reason)
     elif kind == "invariant":
-        patch = _invariant_patch(table, holds, reason)
+        patch = _invariant_patch(table, holds, reason, lemmas=lemmas)
     elif kind == "split":
         patch = _split(
             table, (expert or [])[0], bit, keep_octaves, scope=_scope(care), reason=reason
@@ -205,10 +208,22 @@ def _addition(table: ExpertTable, program: Path | None, name: str, reason: str) 
     return propose_add(table, expert, reason=reason, provenance=_PROVENANCE)
 
 
-def _invariant_patch(table: ExpertTable, holds: str | None, reason: str) -> Patch:
+def _invariant_patch(table: ExpertTable, holds: str | None, reason: str, *, lemmas: bool) -> Patch:
+    from bem_kernel.errors import PatchError
     from bem_kernel.patches.propose import propose_invariants
+    from bem_kernel.patches.reachability import BadRun, propose_kept
 
-    return propose_invariants(table, [_invariant(holds)], reason=reason, provenance=_PROVENANCE)
+    wanted = _invariant(holds)
+    if lemmas:
+        found = propose_kept(table, wanted, reason=reason, provenance=_PROVENANCE)
+        if isinstance(found, BadRun):
+            raise PatchError(
+                f"{' > '.join(found.experts) or 'no step'} leads to where it does not hold",
+                where=f"invariant {wanted.name}",
+                fix="mend or split these experts first",
+            )
+        return found
+    return propose_invariants(table, [wanted], reason=reason, provenance=_PROVENANCE)
 
 
 def _split(

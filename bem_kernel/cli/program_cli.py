@@ -227,8 +227,9 @@ def _machine(
     ledger: Ledger | None,
 ) -> Machine:
     """The machine that the options of a command describe; six of them."""
-    from bem_kernel.isa.attach import table_in, units_for
+    from bem_kernel.isa.attach import table_in
     from bem_kernel.isa.machine import Machine
+    from bem_kernel.patches.attach import all_units
 
     ones, host = _bits(program, set_bits or []), _host(answers or [])
     memory = None
@@ -236,7 +237,7 @@ def _machine(
         from bem_kernel.memory.image import load_image
 
         memory = load_image(image)
-    units = units_for(program, table=table_in(memory), ledger=ledger)
+    units = all_units(program, table=table_in(memory), ledger=ledger)
     machine = Machine(
         program,
         host=host,
