@@ -172,7 +172,9 @@ def matcher_rows(matcher: LLMatcher, eos_ids: frozenset[int]) -> Callable[[], Ma
     return lambda: MatcherRow(matcher.deep_copy(), eos_ids)
 
 
-def schema_rows(tokenizer: PreTrainedTokenizerBase, schema: Any) -> Callable[[], SchemaRow]:
+def schema_rows(
+    tokenizer: PreTrainedTokenizerBase, schema: Any, max_new_tokens: int | None = None
+) -> Callable[[], SchemaRow]:
     """What makes a row that has written nothing yet, under a JSON Schema.
 
     Raises:
@@ -184,7 +186,7 @@ def schema_rows(tokenizer: PreTrainedTokenizerBase, schema: Any) -> Callable[[],
     matcher = compile_matcher(ll_tokenizer, grammar, "JSON Schema")
     eos_ids = frozenset(ll_tokenizer.eos_tokens)
     vocabulary = vocabulary_of(tokenizer)
-    return lambda: SchemaRow(matcher.deep_copy(), eos_ids, constraint, vocabulary)
+    return lambda: SchemaRow(matcher.deep_copy(), eos_ids, constraint, vocabulary, max_new_tokens)
 
 
 def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
@@ -208,6 +210,8 @@ class GrammarMask(LogitsProcessor):
         tokenizer: a fast tokenizer, the model's own.
         lark: a grammar in llguidance's Lark dialect; its start rule is `start`.
         json_schema: a JSON Schema; the text is compact JSON (no space outside strings).
+        max_new_tokens: budget of `generate` under a JSON Schema, end of sequence included: every
+            text ends within it. None for no budget.
 
     Raises:
         MaskError: not exactly one constraint, or one that is refused.
@@ -219,6 +223,7 @@ class GrammarMask(LogitsProcessor):
         *,
         lark: str | None = None,
         json_schema: Mapping[str, Any] | None = None,
+        max_new_tokens: int | None = None,
     ) -> None:
         if (lark is None) == (json_schema is None):
             raise MaskError(
@@ -232,7 +237,7 @@ class GrammarMask(LogitsProcessor):
             )
             make_row: Callable[[], RowState] = matcher_rows(matcher, eos_ids)
         else:
-            make_row = schema_rows(tokenizer, json_schema)
+            make_row = schema_rows(tokenizer, json_schema, max_new_tokens)
         self._n_words = n_mask_words(ll_tokenizer)
         self._end_words = end_mask(self._n_words, end_tokens(tokenizer, ll_tokenizer))
         self._tracker = RowTracker(make_row)
@@ -244,7 +249,11 @@ class GrammarMask(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         """(rows, tokens) ids and (rows, vocabulary) logits to masked logits."""
         states = self._tracker.advance(input_ids.detach().cpu().numpy())
-        return apply_masks(scores, row_masks(states, self._n_words, self._end_words))
+        masked = apply_masks(scores, row_masks(states, self._n_words, self._end_words))
+        for row, state in enumerate(states):
+            if isinstance(state, SchemaRow) and not state.finished:
+                masked[row] = state.within_budget(masked[row])
+        return masked
 
 
 def end_tokens(tokenizer: PreTrainedTokenizerBase, ll_tokenizer: LLTokenizer) -> list[int]:
