@@ -130,6 +130,7 @@ def unchanged(correction: Correction) -> Scope:
     extra = () if correction.bit is None else (correction.bit,)
     bits = tuple(dict.fromkeys((*extra, *correction.reads)))
     builder = CircuitBuilder(len(bits))
+    places = [bits.index(bit) for bit in correction.reads]
     acting = builder.const(False)
     for value, flips in enumerate(correction.flips):
         case = builder.const(True)
@@ -138,8 +139,7 @@ def unchanged(correction: Correction) -> Scope:
         for flip in flips:
             inverted = builder.const(False)
             for product in flip.products:
-                places = tuple(bits.index(correction.reads[i]) for i in product)
-                inverted = builder.xor(inverted, _product(builder, places))
+                inverted = builder.xor(inverted, _product(builder, product, places))
             acting = builder.or_(acting, builder.and_(case, inverted))
     circuit = builder.build([builder.not_(acting)])
     used = support(circuit)
@@ -177,7 +177,7 @@ def _wide(expert: Expert, correction: Correction, value: int) -> Expert:
     outputs = builder.embed(expert.circuit, [*range(n_own), *range(n_all, n_all + n_gathers)])
     for output, flip in enumerate(correction.flips[value]):
         for product in flip.products:
-            outputs[output] = builder.xor(outputs[output], _product(builder, product))
+            outputs[output] = builder.xor(outputs[output], _product(builder, product, range(n_all)))
     return replace(expert, reads=correction.reads, circuit=builder.build(outputs))
 
 
@@ -198,8 +198,9 @@ def _with_inputs(circuit: Circuit, inputs: Sequence[int]) -> Circuit:
     return builder.build(builder.embed(circuit, slots))
 
 
-def _product(builder: CircuitBuilder, product: Product) -> int:
+def _product(builder: CircuitBuilder, product: Product, places: Sequence[int]) -> int:
+    """A product of inputs that lie in given places."""
     slot = builder.const(True)
     for i in product:
-        slot = builder.and_(slot, i)
+        slot = builder.and_(slot, places[i] if i >= 0 else builder.not_(places[~i]))
     return slot

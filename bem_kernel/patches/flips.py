@@ -4,14 +4,16 @@ An output is a sum modulo two of products of inputs. Flipping the coefficient of
 the output wherever the product is 1, so a set of flips is worth the sum of what inverting gains in
 the rows where an odd number of its products is 1. Sets of up to two products are searched
 exhaustively, by one matrix product; larger sets grow from those. Where that leaves something to be
-gained, SAT decides whether a few products fit every row.
+gained, SAT decides whether a few products fit every row, and the same is tried with the inputs that
+are 0 in the dearest row inverted throughout: a case of its own takes 2**k coefficients in one
+polarity, and one in the other.
 
-Source: BEM core spec 8.3, step 5.
+Source: BEM core spec 8.3, step 5; Reed 1954, Muller 1954 (forms of fixed polarity).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -23,7 +25,7 @@ from bem_kernel.logic.cnf import Cnf, cnf_from_clauses
 from bem_kernel.sat.check import Satisfiable, check
 
 Product = tuple[int, ...]
-"""Inputs that are multiplied; () is the constant 1."""
+"""Inputs that are multiplied, input i inverted as ~i; () is the constant 1."""
 
 _BUDGET = 500
 """Conflicts spent on finding an exact fit of one size."""
@@ -46,8 +48,8 @@ class Limits:
     """
 
     products: int = 4
-    degree: int = 2
-    candidates: int = 160
+    degree: int = 3
+    candidates: int = 256
     rows: int = 128
     significance: int = 12
 
@@ -87,15 +89,40 @@ def best_flips(inputs: Bits, gains: NDArray[np.int64], limits: Limits) -> Flips:
     np.add.at(squares, place.ravel(), gains * gains)
     if most * most < limits.significance * int(squares[worth > 0].sum()) or not most:
         return NONE
-    products, values = _products(rows, limits)
+    dearest = rows[worth.argmax()]
+    found = [_search(rows, worth, limits, np.zeros_like(dearest))]
+    if found[0].gain < most and not dearest.all():
+        found.append(_search(rows, worth, limits, ~dearest))
+    best = max(found, key=lambda flips: (flips.gain, -len(flips.products)))
+    chance = int(squares[inverted_by(best.products, rows)].sum())
+    if best.gain <= 0 or best.gain * best.gain < limits.significance * chance:
+        return NONE
+    return best
+
+
+def inverted_by(products: Iterable[Product], inputs: Bits) -> Bits:
+    """The rows in which an odd number of products is 1.
+
+    Args:
+        products: any.
+        inputs: (rows, inputs) bool.
+    """
+    odd: Bits = np.zeros(len(inputs), dtype=np.bool_)
+    for product in products:
+        values = [inputs[:, i] if i >= 0 else ~inputs[:, ~i] for i in product]
+        odd ^= np.all(values, axis=0) if values else True
+    return odd
+
+
+def _search(rows: Bits, worth: NDArray[np.int64], limits: Limits, negative: Bits) -> Flips:
+    """The best flips of the normal form in which some inputs occur inverted, all others plain."""
+    products, values = _products(rows ^ negative, limits)
     best = _pursue(values, worth, limits.products)
+    most = int(worth[worth > 0].sum())
     if _gain(values, worth, best) < most and len(rows) <= limits.rows:
         best = _fit(values, worth, limits.products) or best
-    gain = _gain(values, worth, best)
-    chance = int(squares[_parity(values, best)].sum())
-    if gain <= 0 or gain * gain < limits.significance * chance:
-        return NONE
-    return Flips(tuple(products[i] for i in best), gain)
+    signed = (tuple(~i if negative[i] else i for i in products[chosen]) for chosen in best)
+    return Flips(tuple(signed), _gain(values, worth, best))
 
 
 def _products(rows: Bits, limits: Limits) -> tuple[list[Product], Bits]:

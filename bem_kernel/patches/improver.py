@@ -37,6 +37,7 @@ from bem_kernel.runner.world import World
 _ROUNDS = 8
 _KIND = "improve"
 _MOST_PATIENCE = 64
+_MOST_GROWTH = 16
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class Settings:
     """How a machine improves itself.
 
     Attributes:
-        window_steps: shortest stretch that is judged and studied.
+        window_steps: shortest stretch that is judged and studied; after a study that led nowhere
+            the next one takes twice as long.
         tolerance_q16: mean loss of a choice up to which nothing is done.
         search: how far proposing goes.
     """
@@ -163,7 +165,7 @@ class Improver:
         self._begin()
         self._window: Window | None = None
         self._busy = False
-        self._patience = 1
+        self._patience = self._growth = 1
         self._pause = 0
         self._on_trial: Improvement | None = None
 
@@ -209,7 +211,7 @@ class Improver:
         """The hook: after each update of the policy."""
         self._follow_episodes()
         self._collect()
-        if int(machine.arrays.clock[STEP]) - self._step < self._settings.window_steps:
+        if int(machine.arrays.clock[STEP]) - self._step < self._stretch:
             return
         loss_q16 = self._mean_loss_q16()
         self._judge(loss_q16)
@@ -222,6 +224,11 @@ class Improver:
             if self._pause < 0:
                 self._window = window_from(machine, self._world, ())
         self._begin()
+
+    @property
+    def _stretch(self) -> int:
+        """Steps after which the present stretch is judged."""
+        return self._settings.window_steps * self._growth
 
     def _study(self, window: Window) -> None:
         self._busy = self._slow.offer(_KIND, window) is not None
@@ -297,12 +304,13 @@ class Improver:
         self._window = None
         done = Improvement(proposal, index, self._step, before_q16)
         self.applied.append(done)
-        self._on_trial, self._patience = done, 1
+        self._on_trial, self._patience, self._growth = done, 1, 1
 
     def _wait_longer(self) -> None:
-        """Let more stretches pass before the next study, as this one led to nothing."""
+        """Let more and longer stretches pass before the next study, as this one led nowhere."""
         self._pause = self._patience
         self._patience = min(2 * self._patience, _MOST_PATIENCE)
+        self._growth = min(2 * self._growth, _MOST_GROWTH)
 
 
 def _state(refuted: Refuted) -> dict[int, bool]:

@@ -56,7 +56,7 @@ class Search:
 
     suspects: int = 16
     experts: int = 4
-    steps: int = 64
+    steps: int = 256
     horizon: int = 1
     patches: int = 4
     reach: Reach = field(default_factory=Reach)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from hashlib import sha256
@@ -68,6 +69,39 @@ def test_a_machine_splits_its_expert_and_is_right_from_then_on(
     assert entries[1]["pox"]["regret_q16"] > 20_000 and entries[1]["focus"]
     assert entries[3] == entries[3] | {"of": done.index, "after_q16": 0}
     assert [change.index for change in history(entries).applied] == [done.index]
+
+
+def learned(seed: int, n_inputs: int, folder: Path) -> bool:
+    """Whether a random expert becomes a random function within 10,000 steps."""
+    drawn, names = random.Random(seed), "abcd"[:n_inputs]
+
+    def text() -> str:
+        rows = [row for row in range(1 << n_inputs) if drawn.getrandbits(1)]
+        literals = [[c if row >> i & 1 else f"!{c}" for i, c in enumerate(names)] for row in rows]
+        return " | ".join("(" + " & ".join(product) + ")" for product in literals) or "false"
+
+    memory = Memory(MachineConfig(n_bits=8, lanes=drawn.choice((1, 16)), max_experts=64))
+    config = RunnerConfig(each_lane=drawn.random() < 0.5)
+    machine = ExpertMachine(memory, config, bits=(*names, "said", "right"))
+    machine.define("random", {"said": text()})
+    judge = machine.define("judge", {"right": f"!(said ^ ({text()}))"}, findable=False)
+    noise = tuple(range(n_inputs))
+    world = CompiledWorld((LaneReward(machine.bits["right"]),), noise, judge)
+    with Ledger(folder / "log") as log, Improver(machine, world, log, workers="idle"):
+        return any(losses(machine, world, 1) == [0] for _ in range(20))
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_random_functions_of_three_inputs_are_learned(tmp_path: Path, seed: int) -> None:
+    assert learned(seed, 3, tmp_path)
+
+
+@pytest.mark.slow
+def test_many_random_functions_are_learned(tmp_path: Path) -> None:
+    for seed in range(40):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        assert learned(seed, 3 + seed % 2, folder), seed
 
 
 def test_threads_find_the_same_while_the_machine_runs(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from bem_kernel.lanes import Bits
-from bem_kernel.patches.flips import NONE, Flips, Limits, best_flips
+from bem_kernel.patches.flips import NONE, Flips, Limits, best_flips, inverted_by
 
-FREE = Limits(products=2, significance=0)
+FREE = Limits(products=2, degree=2, significance=0)
 
 
 def cube(n: int) -> Bits:
@@ -22,10 +22,7 @@ def cube(n: int) -> Bits:
 
 
 def worth(flips: Flips, inputs: Bits, gains: NDArray[np.int64]) -> int:
-    odd = np.zeros(len(inputs), dtype=np.bool_)
-    for product in flips.products:
-        odd ^= inputs[:, list(product)].all(axis=1)
-    return int(gains[odd].sum())
+    return int(gains[inverted_by(flips.products, inputs)].sum())
 
 
 def enumerated(inputs: Bits, gains: NDArray[np.int64]) -> int:
@@ -68,6 +65,21 @@ def test_sat_finds_what_pairs_do_not_lead_to() -> None:
     found = best_flips(inputs, gains, Limits())
     assert sorted(found.products) == [(0,), (1,), (2,)] and found.gain == int(odd.sum())
     assert best_flips(inputs, gains, Limits(products=2)).gain < found.gain
+
+
+def test_a_case_of_its_own_is_one_product_in_the_right_polarity() -> None:
+    """Five inputs, all of them 0: all 32 coefficients in the plain form."""
+    inputs = np.tile(cube(5), (16, 1))
+    gains = np.where(inputs.any(axis=1), -1, 1).astype(np.int64)
+    limits = Limits(degree=5)
+    assert best_flips(inputs, gains, limits) == Flips(((~0, ~1, ~2, ~3, ~4),), 16)
+
+
+def test_what_is_inverted() -> None:
+    inputs = cube(2)
+    assert inverted_by([], inputs).tolist() == [False] * 4
+    assert inverted_by([()], inputs).tolist() == [True] * 4
+    assert inverted_by([(0,), (0, ~1)], inputs).tolist() == [False, False, False, True]
 
 
 def test_what_may_be_chance_is_left_alone() -> None:
