@@ -122,11 +122,7 @@ class ExpertTable:
         self._scratch: Scratch | None = None
 
     def copied(self, memory: Memory) -> ExpertTable:
-        """The same table in another memory, not sealed, on which a change can be tried.
-
-        Args:
-            memory: with the regions and words of this table's own; they are not checked again.
-        """
+        """The same table, not sealed, over a memory with the same words, to try a change on."""
         twin = ExpertTable.__new__(ExpertTable)
         twin._bind(memory, None)
         twin._needs = self._needs

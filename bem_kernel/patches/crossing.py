@@ -31,7 +31,7 @@ AGAIN, RETURN = -1, -2
 """Exits: back at the region's start; the RET of a call around it."""
 
 
-MAX_WAYS = 1024
+MAX_WAYS = 256
 """Most ways through a region."""
 
 _ALL_LANES = (Opcode.JZ_BIT, Opcode.JNZ_BIT, Opcode.TRAP_IF_BIT)
@@ -117,8 +117,9 @@ def cross(
         if exit_ is not None:
             ends.setdefault(exit_, []).append((walk.condition, walk.state))
             done += 1
-            _check_count(done, region)
             continue
+        if done == MAX_WAYS:
+            raise _refused(f"over {MAX_WAYS} ways", region, "take a smaller region")
         if here in walk.seen:
             raise _refused(
                 f"a loop inside, at instruction {walk.pc}", region, "split it at the loop"
@@ -188,11 +189,6 @@ def _check_closed(program: Program, pc: int, region: tuple[int, int], lanes: int
 
 def _writes_shared(expert: Expert) -> bool:
     return any(scatter.place.space is PlaceSpace.SHARED for scatter in expert.scatters)
-
-
-def _check_count(done: int, region: tuple[int, int]) -> None:
-    if done > MAX_WAYS:
-        raise _refused(f"over {MAX_WAYS} ways", region, "take a smaller region")
 
 
 def _refused(what: str, region: tuple[int, int], fix: str) -> PatchError:

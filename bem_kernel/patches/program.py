@@ -64,7 +64,7 @@ def install_program(table: ExpertTable, program: Program, annotations: str = "")
     Args:
         table: of the machine.
         program: what it will run.
-        annotations: what has to hold of it, at nodes that it marks by `.cfg`, at entry and exit.
+        annotations: what has to hold of it, at nodes marked by `.cfg`, at entry and exit.
 
     Raises:
         ExpertError: the table is sealed, or an expert of the program does not fit the machine.

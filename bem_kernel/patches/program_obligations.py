@@ -82,33 +82,14 @@ def program_equivalence(
     before, after = installed.program, edited(installed.program, region)
     for program in (before, after):
         _check_reads_no_code(program)
-    layouts = layout_of(before), layout_of(after)
+    annotated = Annotated(after, parse_annotations(installed.annotations, after))
+    layouts = layout_of(before), annotated.layout
     builder = WordBuilder()
-    mutable = mutable_places(layouts[0]) | mutable_places(layouts[1])
-    if any(_may_write_anywhere(instruction) for instruction in (*before.code, *after.code)):
-        mutable = frozenset(layouts[0].places().values())
-    state = unknown_state(builder, layouts[0], mutable, {}, {})
-    state = _without_code(layouts[0], state)
-    assumed = _assumed(builder, layouts[1], state, installed, region, scope)
-    lanes = installed.lanes
-    left = cross(builder, layouts[0], (region.start, region.end), state, lambda pc: pc, lanes=lanes)
-    shift = region.new_end - region.end
-    right = cross(
-        builder,
-        layouts[1],
-        (region.start, region.new_end),
-        state,
-        lambda pc: pc if pc < region.start else pc - shift,
-        lanes=lanes,
-    )
-    if right.depth > left.depth:
-        raise PatchError(
-            f"calls are {right.depth} deep, {left.depth} before",
-            where="region patch",
-            fix="keep the calls as deep as they are",
-        )
+    state = _any_state(builder, layouts)
+    assumed = _assumed(builder, state, annotated, region.start, scope)
+    crossings = _crossings(builder, layouts, state, region, installed.lanes)
     counting = _counting(liveness(before, after, region), region)
-    slots = list(_differences(builder, (left, right), counting))
+    slots = list(_differences(builder, crossings, counting))
     formulas = builder.formulas([builder.and_(assumed, slot) for _, slot in slots])
     names = _names(layouts[0], state)
     return tuple(
@@ -120,6 +101,42 @@ def program_equivalence(
         )
         for (claim, _), formula in zip(slots, formulas, strict=True)
     )
+
+
+def _any_state(builder: WordBuilder, layouts: tuple[Layout, Layout]) -> State:
+    """Any state at the start of the region, without CODE, which the programs do not share."""
+    mutable = mutable_places(layouts[0]) | mutable_places(layouts[1])
+    code = (*layouts[0].program.code, *layouts[1].program.code)
+    if any(_may_write_anywhere(instruction) for instruction in code):
+        mutable = frozenset(layouts[0].places().values())
+    state = unknown_state(builder, layouts[0], mutable, {}, {})
+    first = layouts[0].bases[Space.CODE]
+    own = range(first, first + layouts[0].sizes[Space.CODE])
+    return replace(state, words={p: word for p, word in state.words.items() if p not in own})
+
+
+def _crossings(
+    builder: WordBuilder,
+    layouts: tuple[Layout, Layout],
+    state: State,
+    region: Region,
+    lanes: int,
+) -> tuple[Crossing, Crossing]:
+    """The ways through the old and the new region; exits are named as in the old program."""
+
+    def outside(pc: int) -> int:
+        return pc if pc < region.start else pc - region.new_end + region.end
+
+    start = region.start
+    left = cross(builder, layouts[0], (start, region.end), state, lambda pc: pc, lanes=lanes)
+    right = cross(builder, layouts[1], (start, region.new_end), state, outside, lanes=lanes)
+    if right.depth > left.depth:
+        raise PatchError(
+            f"calls are {right.depth} deep, {left.depth} before",
+            where="region patch",
+            fix="keep the calls as deep as they are",
+        )
+    return left, right
 
 
 def _differences(
@@ -182,27 +199,21 @@ def _differ(builder: WordBuilder, one: State, other: State, counting: Iterable[i
 
 
 def _assumed(
-    builder: WordBuilder,
-    layout: Layout,
-    state: State,
-    installed: Installed,
-    region: Region,
-    scope: Scope,
+    builder: WordBuilder, state: State, annotated: Annotated, start: int, scope: Scope
 ) -> int:
     """The slot of what holds whenever the program comes to the region's start, in the scope."""
-    after = edited(installed.program, region)
-    if max(scope.bits, default=0) >= max(1, after.n_bits):
+    layout, holds = annotated.layout, builder.one
+    n_bits = layout.program.n_bits
+    if max(scope.bits, default=-1) >= n_bits:
         raise PatchError(
-            f"bit {max(scope.bits)}, the program has {after.n_bits}",
+            f"bit {max(scope.bits)}, the program has {n_bits}",
             where="scope",
             fix="use bits of the program",
         )
-    holds = builder.one
     if scope.care is not None:
         bits = [state.words[layout.plane(bit)][0] for bit in scope.bits]
         (holds,) = builder.embed(scope.care, bits)
-    annotated = Annotated(after, parse_annotations(installed.annotations, after))
-    name = annotated.names.get(region.start)
+    name = annotated.names.get(start)
     return holds if name is None else builder.and_(holds, annotated.claim(name)(builder, state))
 
 
@@ -237,13 +248,6 @@ def _names(layout: Layout, state: State) -> dict[int, str]:
     for bit in range(layout.n_bits):
         names[state.words[layout.plane(bit)][0]] = f"s[{bit}]"
     return names
-
-
-def _without_code(layout: Layout, state: State) -> State:
-    """The state without the words of CODE, which the two programs do not share."""
-    first = layout.bases[Space.CODE]
-    own = range(first, first + layout.sizes[Space.CODE])
-    return replace(state, words={p: word for p, word in state.words.items() if p not in own})
 
 
 def _may_write_anywhere(instruction: Instruction) -> bool:

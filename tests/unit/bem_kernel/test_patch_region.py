@@ -237,6 +237,15 @@ def test_what_a_region_may_not_be(log: Ledger) -> None:
         difference(program(""), program("", HEAD + ".data x 1\n"))
 
 
+def test_too_many_ways() -> None:
+    body = "".join(
+        f" JZ r{i}, l{i}\n XOR r20, r20, r{i}\nl{i}: SET r{i}, 0\n" for i in range(1, 10)
+    )
+    table = new_table(program(body))
+    with pytest.raises(PatchError, match="region 1 to 27: over 256 ways; take a smaller region"):
+        verify(table, propose_region(table, Region(1, 28, ()), reason="x"))
+
+
 def test_many_lanes() -> None:
     """A region that never looks at all lanes at once may be changed for all of them."""
     installed, after = program(TWICE), program(ONCE)
