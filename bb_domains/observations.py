@@ -14,13 +14,18 @@ its own objects, through the names of its arguments:
     call.is.repeated           the same call has succeeded before
 
 What no answer has said is false. A success also tells facts about `self`, the object it found.
+
+A tool about no object that succeeds once more, such as a second login, begins anew: what was done
+and said before it no longer counts, but for `call.is.repeated`. Since that is no effect on objects
+of its own, which is all that a model of it could say, such a call is no attempt, and what is
+learned of the tool is that it may be called once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import permutations
+from itertools import combinations, permutations
 from typing import Any
 
 from bb_core.errors import BBError
@@ -41,7 +46,7 @@ REPEATED = "call.is.repeated"  # no name of a field or a value has a dot
 
 
 def attempts_of(traces: Iterable[Trace], vocabulary: Vocabulary | None = None) -> list[Attempt]:
-    """Every call of some traces as an attempt at its tool.
+    """The calls of some traces as attempts at their tools.
 
     Args:
         traces: successes and failures.
@@ -55,6 +60,40 @@ def attempts_of(traces: Iterable[Trace], vocabulary: Vocabulary | None = None) -
     kept = list(traces)
     known = vocabulary_of(kept) if vocabulary is None else vocabulary
     return [attempt for trace in kept for attempt in _follow(trace, known)]
+
+
+def possible(tool: str, vocabulary: Vocabulary) -> list[tuple[str, ...]]:
+    """What holds of the facts of every call: a field or argument has one value, or none.
+
+    Args:
+        tool: that is called.
+        vocabulary: what the facts speak about.
+
+    Returns:
+        Clauses of facts and, with `!`, their negations; for questions about this tool
+        (`bem_kernel.learning.refinement`).
+    """
+    clauses: list[tuple[str, ...]] = []
+    for arg, values in vocabulary.values.get(tool, {}).items():
+        facts = tuple(_value_facts(arg, values, None, ""))
+        clauses += [facts, *_one_at_most(facts)]
+    for arg, kind in vocabulary.objects[tool].items():
+        finders = [
+            f"{vocabulary.name(finder)}({arg})"
+            for finder, found in vocabulary.finds.items()
+            if found.kind == kind
+        ]
+        for name, values in vocabulary.fields.get(kind, {}).items():
+            facts = tuple(_value_facts(name, values, None, f"({arg})"))
+            clauses += _one_at_most(facts)
+            clauses += [(f"!{fact}", *finders) for fact in facts]
+            if name not in vocabulary.nullable.get(kind, ()):
+                clauses += [(f"!{finder}", *facts) for finder in finders]
+    return clauses
+
+
+def _one_at_most(facts: Sequence[str]) -> list[tuple[str, ...]]:
+    return [(f"!{one}", f"!{other}") for one, other in combinations(facts, 2)]
 
 
 @dataclass
@@ -82,6 +121,10 @@ def _follow(trace: Trace, vocabulary: Vocabulary) -> Iterator[Attempt]:
             **_of_call(step.tool, args, vocabulary, known),
         }
         after: dict[str, bool] = {}
+        if step.ok and _begins_anew(step.tool, vocabulary, known):
+            known = _Knowledge(calls=known.calls)
+            _learn(step, args, vocabulary, known)
+            continue
         if step.ok:
             _learn(step, args, vocabulary, known)
             after = _lasting(step.tool, args, vocabulary, known)
@@ -92,6 +135,10 @@ def _follow(trace: Trace, vocabulary: Vocabulary) -> Iterator[Attempt]:
         if step.tool in vocabulary.finds:
             parameters[SELF] = vocabulary.finds[step.tool].kind
         yield Attempt(step.tool, before, step.ok, after, parameters, source)
+
+
+def _begins_anew(tool: str, vocabulary: Vocabulary, known: _Knowledge) -> bool:
+    return not vocabulary.signature(tool) and (tool, ()) in known.done
 
 
 def _check(trace: Trace, step: TraceStep, vocabulary: Vocabulary) -> None:

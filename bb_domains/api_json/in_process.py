@@ -60,13 +60,13 @@ class InProcessSession:
 
     Attributes:
         db: the service's database.
-        name: of the session.
-        logged_in: whether it has logged in.
+        name: of the caller.
+        logins: how often it has logged in; each time opens a session.
     """
 
     db: sqlite3.Connection
     name: str
-    logged_in: bool = False
+    logins: int = 0
 
     def call(
         self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
@@ -77,11 +77,11 @@ class InProcessSession:
             ToolFailed: a rule refuses the call.
         """
         if tool == "login":
-            self.logged_in = True
+            self.logins += 1
             return {}
-        if not self.logged_in:
+        if not self.logins:
             raise ToolFailed(tool, 401, "log in first")
-        operation = getattr(Rules(self.db, self.name), tool)
+        operation = getattr(Rules(self.db, f"{self.name}/{self.logins}"), tool)
         self.db.execute("BEGIN")
         try:
             answer = operation(**{_NAMES.get(name, name): value for name, value in args.items()})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bb_core.errors import BBError
 from bb_core.trace import Trace, TraceStep
-from bb_domains.observations import attempts_of
+from bb_domains.observations import attempts_of, possible
 from bb_domains.schema import PlanSchema
 from bb_domains.vocabulary import Found, fluent_names, vocabulary_of
 from bem_kernel.learning.action_traces import Attempt, attempt_line, read_attempts
@@ -138,6 +139,25 @@ def test_attempts_are_lines_that_the_kernel_reads() -> None:
     every = attempts_of(TRACES)
     read = read_attempts("\n".join(map(attempt_line, every)), "traces")
     assert [(a.action, a.before, a.ok) for a in read] == [(a.action, a.before, a.ok) for a in every]
+
+
+def test_what_is_possible_holds_of_every_attempt() -> None:
+    vocabulary = vocabulary_of(TRACES)
+    clauses = {tool: possible(tool, vocabulary) for tool in vocabulary.objects}
+    assert ("!state.new(item)", "!state.sold(item)") in clauses["wrap"]
+    assert ("by.card", "by.cash", "by.is.unseen") in clauses["pay"]
+    assert clauses["enter"] == []
+    for each in attempts_of(TRACES):
+        for clause in clauses[each.action]:
+            assert any(each.before[x.lstrip("!")] != x.startswith("!") for x in clause), clause
+
+
+def test_what_begins_anew_is_no_attempt_and_forgets() -> None:
+    pay = call("pay", {"item": "$b.id", "sum": 3, "by": "card"}, {})
+    steps = (ENTER, find(1), pay, ENTER, replace(pay, ok=False, result=REFUSED))
+    enter, _, first, again = attempts_of([trace("twice", *steps)], vocabulary_of(TRACES))
+    assert (enter.action, first.ok, again.ok) == ("enter", True, False)
+    assert true_facts(again) == {"enter", "by.card", "call.is.repeated"}
 
 
 def test_an_answer_may_hold_the_object_deeper() -> None:
