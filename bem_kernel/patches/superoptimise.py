@@ -50,6 +50,37 @@ def hot_experts(table: ExpertTable) -> tuple[int, ...]:
     return tuple(sorted((w for w in gates if gates[w]), key=lambda word: (-gates[word], word)))
 
 
+@dataclass(frozen=True)
+class HotExpert:
+    """An expert whose circuit is to become smaller.
+
+    Attributes:
+        expert: as it is.
+        budget_ms: milliseconds for the search.
+        scope: the states that count.
+        seed: of the search.
+    """
+
+    expert: Expert
+    budget_ms: int
+    scope: Scope = EVERYWHERE
+    seed: int = 0
+
+
+def smaller_circuit(hot: HotExpert) -> Circuit | None:
+    """A circuit of fewer gates, equal where the expert applies; None if none was found.
+
+    It needs no machine, so it can be a handler of the slow path while the machine runs; a patch is
+    made of the result by `propose_replace`.
+
+    Raises:
+        SynthesisError: the budget is out of range.
+    """
+    circuit, care = hot.expert.circuit, _care(hot.expert, hot.scope)
+    result = optimise(circuit, hot.budget_ms, seed=hot.seed, care=care).circuit
+    return result if len(result.gates) < len(circuit.gates) else None
+
+
 def propose_smaller(
     table: ExpertTable,
     identifier: int,
@@ -71,15 +102,15 @@ def propose_smaller(
         KernelError: there is no such expert, or the budget is out of range.
     """
     expert = table.expert(identifier)
-    result = optimise(expert.circuit, budget_ms, seed=seed, care=_care(expert, scope))
-    if len(result.circuit.gates) >= len(expert.circuit.gates):
+    circuit = smaller_circuit(HotExpert(expert, budget_ms, scope, seed))
+    if circuit is None:
         return None
     return propose_replace(
         table,
         identifier,
-        result.circuit,
+        circuit,
         scope=scope,
-        reason=f"{len(result.circuit.gates)} gates in place of {len(expert.circuit.gates)}",
+        reason=f"{len(circuit.gates)} gates in place of {len(expert.circuit.gates)}",
         provenance=_PROVENANCE,
     )
 
@@ -140,17 +171,19 @@ def shorter_program(program: Program, budget_ms: int, *, seed: int = 0) -> Short
 
     Args:
         program: any.
-        budget_ms: milliseconds for the search, shared out evenly.
+        budget_ms: milliseconds for the search, shared out by length.
         seed: of the search.
 
     Raises:
         KernelError: the budget is out of range, or the program reads its own code.
     """
     spans = straight_lines(program)
+    length = sum(end - start for start, end in spans)
     proofs: list[Proof] = []
     changed = 0
     for span in reversed(spans):  # so that those before stay where they are
-        new = _shorter(program, span, budget_ms // len(spans), None, seed)
+        span_ms = budget_ms * (span[1] - span[0]) // length
+        new = _shorter(program, span, span_ms, None, seed)
         if new is None:
             continue
         region = Region(*span, new.code, new.experts)

@@ -18,11 +18,11 @@ from bem_kernel.synthesis.database import DATABASE_INPUTS, optimal_database
 from bem_kernel.synthesis.equivalence import Different, Equal, compare
 from bem_kernel.synthesis.exact import MAX_INPUTS, LowerBound, exact_circuit, tables_of
 from bem_kernel.synthesis.network import Network, circuit_from_network, network_from_circuit
-from bem_kernel.synthesis.steps import Steps
+from bem_kernel.synthesis.steps import Steps, warm
 
 MAX_BUDGET_MS = 86_400_000
 _EXACT_GATES = 7
-_CONFLICTS_PER_MS = 10
+_CONFLICTS_PER_MS = 1
 
 Report = Callable[[int, int], None]
 """Called with milliseconds spent and the size so far."""
@@ -74,6 +74,8 @@ def optimise(
         SynthesisError: the budget is out of range, or the care set has another shape.
     """
     _check(circuit, budget_ms, care)
+    if budget_ms:
+        warm()
     start = time.monotonic_ns()
     given = network_from_circuit(circuit)
     where = None if care is None else network_from_circuit(care)

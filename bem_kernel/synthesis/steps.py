@@ -9,12 +9,13 @@ that cannot occur left open; some, once walks save little, are asked for exactly
 from __future__ import annotations
 
 import time
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.synthesis.exact_windows import MAX_GATES, MAX_LEAVES, ExactWindows
-from bem_kernel.synthesis.network import Network
+from bem_kernel.synthesis.network import AND, OR, XOR, Network, NetworkBuilder
 from bem_kernel.synthesis.occurrence import Occurrence, fits_solver, packed_rows, swept
 from bem_kernel.synthesis.rewriting import rewritten
 from bem_kernel.synthesis.smaller import evaluated, walked
@@ -137,6 +138,19 @@ class Steps:
         if window is None or part is None:
             return network
         return _placed(network, window, part)
+
+
+@cache
+def warm() -> None:
+    """Load the compiled code of all steps, so that the time of no search goes to that."""
+    n = WHOLE_INPUTS + 2
+    builder = NetworkBuilder(n)
+    x = builder.gate(AND, 2, 4)
+    tree = builder.build([builder.gate(XOR, x, 6), builder.gate(OR, builder.gate(XOR, 8, 10), x)])
+    steps = Steps(None, 0)
+    for step in (rewritten, steps._sweep_step, steps._exact_step, steps._open_step):
+        step(tree)
+    steps._window_step(tree)
 
 
 def _placed(network: Network, window: Window, part: Network) -> Network:

@@ -24,13 +24,17 @@ from bem_kernel.memory.memory import Memory
 from bem_kernel.patches.apply import apply
 from bem_kernel.patches.patch import Patch, Scope
 from bem_kernel.patches.program import install_program, read_program
+from bem_kernel.patches.propose import propose_replace
 from bem_kernel.patches.superoptimise import (
+    HotExpert,
     hot_experts,
     hot_spans,
     propose_shorter,
     propose_smaller,
+    smaller_circuit,
 )
 from bem_kernel.patches.verify import Proved, verify
+from bem_kernel.runner.slow_path import SlowPath
 from bem_kernel.synthesis.fusion import Care, fused
 from bem_kernel.synthesis.regions import optimised_region, straight_lines, visits
 from bem_kernel.synthesis.straight_line import ARITHMETIC, shortened
@@ -124,6 +128,18 @@ def test_the_hottest_expert_gets_a_smaller_circuit(tmp_path: Path) -> None:
     state = random_states(8)
     assert (step(smaller, state) == step(majority, state)).all()
     assert propose_smaller(table, words[0], 50) is None
+
+
+def test_the_slow_path_looks_for_the_circuit_while_the_machine_runs(tmp_path: Path) -> None:
+    table = new_table()
+    majority = expert_from_expressions("m", {"d": "a & b | a & c | b & c"}, BITS)
+    word = table.add(majority)
+    with SlowPath({"smaller": smaller_circuit}) as slow:
+        slow.offer("smaller", HotExpert(table.expert(word), 200))
+        slow.wait()
+        (outcome,) = slow.collect()
+    applied(table, propose_replace(table, word, outcome.result, reason="hot"), tmp_path)
+    assert len(table.expert(word).circuit.gates) == 4
 
 
 def test_what_a_condition_or_a_scope_rules_out_is_open(tmp_path: Path) -> None:
