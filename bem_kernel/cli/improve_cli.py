@@ -1,4 +1,4 @@
-"""`bem patch localise|improve`: what a run of a machine on disk teaches."""
+"""`bem patch localise|improve|mine`: what a run of a machine on disk teaches."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def add_commands(app: typer.Typer) -> None:
     """Add the commands of this file to `app`."""
     app.command("localise")(localise)
     app.command("improve")(improve)
+    app.command("mine")(mine)
 
 
 def localise(
@@ -102,6 +103,35 @@ def improve(
     text = f"{proposal.patch.kind.value}: {proposal.patch.reason}; mean loss falls by "
     text += f"{pox.regret_q16} / 65536, proved in {pox.clauses} clauses"
     typer.echo(json.dumps(record) if json_output else text)
+
+
+def mine(
+    image: ImageArgument,
+    log: LogOption,
+    run: RunOption,
+    out: Annotated[Path, typer.Option("--out", help="Write the patch here.")],
+    bits: Annotated[
+        list[int] | None,
+        typer.Option("--bit", min=0, help="A state bit to look at; default: those written."),
+    ] = None,
+) -> None:
+    """Propose as invariants what held in all of a run and what every expert keeps.
+
+    They bind all later patches: read them before you apply them.
+
+    Example: bem patch mine door.image --log door.log --run door.json --out kept.json
+    """
+    from bb_core.canonical import canonical_json
+    from bb_core.files import write_atomic
+    from bem_kernel.patches.mined import propose_mined
+    from bem_kernel.patches.record import patch_record
+    from bem_kernel.patches.replay import replay, twin_of
+
+    window = _window(image, log, run)
+    patch = propose_mined(twin_of(window).table, replay(window), bits=bits or ())
+    write_atomic(out, canonical_json(patch_record(patch)) + b"\n")
+    for invariant in patch.invariants:
+        typer.echo(invariant.name)
 
 
 def _window(image: Path, log: Path, run: Path) -> Window:

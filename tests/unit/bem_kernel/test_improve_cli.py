@@ -55,7 +55,7 @@ class Files:
 def files(tmp_path: Path) -> Files:
     """A machine whose one expert is wrong wherever something is known, before and after a run."""
     found = Files(*(tmp_path / name for name in ("before", "after", "log", "run.json")))
-    memory = Memory(MachineConfig(n_bits=4, lanes=1, max_experts=8))
+    memory = Memory(MachineConfig(n_bits=5, lanes=1, max_experts=8))
     config = RunnerConfig((StateTap(0),), learning=Learning(every=32), key=7)
     with Ledger(found.log, sync="batch") as log:
         machine = ExpertMachine(memory, config, bits=("asked", "known", "said", "right"), log=log)
@@ -99,6 +99,19 @@ def test_localise_lists_steps(
     assert all(50 <= each["step"] < 150 for each in found)
     code, out, _ = bem(capsys, "localise", *given)
     assert out.splitlines()[0] == f"step {found[0]['step']}: {found[0]['impact']}: echo"
+
+
+def test_mined_invariants_can_be_applied(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "kept.json"
+    code, _, error = bem(capsys, "mine", *files.options(files.before), "--out", out)
+    assert code == 1 and "nothing that held is kept by all experts" in error
+    code, _, error = bem(capsys, "mine", *files.options(files.before), "--out", out, "--bit", 9)
+    assert code == 1 and "bits [9]; use state bits 0 to 4" in error
+    code, text, _ = bem(capsys, "mine", *files.options(files.before), "--out", out, "--bit", 4)
+    assert code == 0 and text == "!s4\n"
+    assert bem(capsys, "apply", files.after, out)[0] == 0
 
 
 def test_what_is_not_of_the_run_is_refused(
