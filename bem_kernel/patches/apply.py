@@ -152,7 +152,7 @@ def _logged(
     """
     check_settled(table)
     memory = table.memory
-    before = {segment: memory.words(segment).copy() for segment in CHANGED}
+    before = {s: memory.words(s)[: memory.used_words(s)].copy() for s in CHANGED}
     index = log.append(entry)
     log.commit()
     try:
@@ -162,7 +162,8 @@ def _logged(
         check_structure(table, entry["after"], "what was logged")
     except BaseException:
         for segment, words in before.items():
-            memory.words(segment)[:] = words
+            memory.words(segment)[: len(words)] = words
+            memory.words(segment)[len(words) : memory.used_words(segment)] = 0
         for slot in range(memory.config.max_experts):  # code may be another expert's by now
             table.hot.drop(slot)
         log.append({"kind": "patch.withdraw", "of": index})

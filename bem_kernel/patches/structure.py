@@ -47,23 +47,26 @@ def structure_hash(table: ExpertTable) -> str:
         descriptors[:, column.N_TERMS],
     )
     runs = [
-        arena[_rows(descriptors[:, first], count)]
+        _gathered(arena, descriptors[:, first], count)
         for arena, first, count in zip(arenas, _OWN, counts, strict=True)
     ]
     descriptors[:, _OWN] = 0
     names = table.memory.region(Segment.EXPERT, f"{NAME}.names")[slots]
     for array in (descriptors, names, (table.live[slots] != 0).astype(np.uint8), *runs):
         digest.update(len(array).to_bytes(8, "little"))
-        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        digest.update(array.astype(array.dtype.newbyteorder("<"), copy=False).data)
     return digest.hexdigest()
 
 
-def _rows(firsts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The indices of runs of rows, one run after the other."""
+def _gathered(
+    arena: NDArray[Any], firsts: NDArray[np.int64], counts: NDArray[np.int64]
+) -> NDArray[Any]:
+    """Runs of rows, one run after the other."""
     ends = np.cumsum(counts)
-    total = int(ends[-1]) if len(ends) else 0
-    rows: NDArray[np.int64] = np.repeat(firsts - (ends - counts), counts)
-    return rows + np.arange(total, dtype=np.int64)
+    starts, total = ends - counts, int(ends[-1]) if len(ends) else 0
+    if np.array_equal(firsts[counts > 0], starts[counts > 0]):  # as in a table that only grew
+        return arena[:total]
+    return arena[np.repeat(firsts - starts, counts) + np.arange(total)]
 
 
 def copied_table(table: ExpertTable) -> ExpertTable:

@@ -113,6 +113,24 @@ def test_invariants_only_grow(table: ExpertTable, log: Ledger) -> None:
     carried_out(table, propose_invariants(table, [stronger], reason="stronger"), log)
 
 
+def test_an_interrupt_leaves_no_invariant_behind(
+    table: ExpertTable, log: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The region that the first invariants are written to is made by the patch itself."""
+    patch = propose_invariants(table, [PAID_FIRST], reason="safety")
+
+    def interrupted(*_: object) -> None:
+        assert read_invariants(table.memory) == (PAID_FIRST,)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as at_the_end:
+        at_the_end.setattr("bem_kernel.patches.apply.check_structure", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            carried_out(table, patch, log)
+    assert read_invariants(table.memory) == () and structure_hash(table) == patch.before
+    carried_out(table, patch, log)
+
+
 def test_they_hold_now(table: ExpertTable, log: Ledger) -> None:
     patch = propose_invariants(table, [NOT_BAD, PAID_FIRST], reason="safety")
     verdict = verify(table, patch)
