@@ -17,6 +17,7 @@ from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import PatchError
 from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.table import ExpertTable
+from bem_kernel.isa.instructions import REGISTERS
 from bem_kernel.isa.program import Program
 from bem_kernel.logic.proof import Proof
 from bem_kernel.patches.liveness import liveness, registers
@@ -25,7 +26,7 @@ from bem_kernel.patches.program import Installed, read_program
 from bem_kernel.patches.program_obligations import program_equivalence
 from bem_kernel.patches.propose import propose_region, propose_replace
 from bem_kernel.patches.region import Region, edited
-from bem_kernel.patches.verify import prove
+from bem_kernel.patches.verify import Refuted, counterexample_record, prove
 from bem_kernel.proofs.check import Accepted, check_proof
 from bem_kernel.synthesis.fusion import Care
 from bem_kernel.synthesis.optimise import optimise
@@ -136,15 +137,13 @@ def propose_shorter(
         KernelError: the machine has no program, the span has other instructions in it, or the
             budget is out of range.
     """
-    program = read_program(table.memory).program
-    care = None if scope.care is None else Care(scope.bits, scope.care)
-    new = _shorter(program, span, budget_ms, care, seed)
+    new = _shorter(read_program(table.memory), span, budget_ms, scope, seed)
     if new is None:
         return None
     gates = "" if new.fusion is None else f", {new.fusion.after} gates for {new.fusion.before}"
     return propose_region(
         table,
-        Region(*span, new.code, new.experts),
+        _region(new),
         scope=scope,
         reason=f"{len(new.code)} instructions in place of {span[1] - span[0]}{gates}",
         provenance=_PROVENANCE,
@@ -183,32 +182,61 @@ def shorter_program(program: Program, budget_ms: int, *, seed: int = 0) -> Short
     changed = 0
     for span in reversed(spans):  # so that those before stay where they are
         span_ms = budget_ms * (span[1] - span[0]) // length
-        new = _shorter(program, span, span_ms, None, seed)
-        if new is None:
-            continue
-        region = Region(*span, new.code, new.experts)
-        owed = program_equivalence(Installed(program), region, EVERYWHERE)
-        found = prove(owed)
-        if not isinstance(found, tuple):
-            continue  # the arithmetic agreed on the numbers tried, and not on all
-        for obligation, proof in zip(owed, found, strict=True):
-            if not isinstance(check_proof(obligation.cnf, proof), Accepted):
-                raise PatchError(
-                    f"no proof that {obligation.claim}",
-                    where=f"instructions {span[0]} to {span[1] - 1}",
-                    fix="report this; the solver and the checker disagree",
-                )
-        program, changed = edited(program, region), changed + 1
-        proofs += found
+        new = _shorter(Installed(program), span, span_ms, EVERYWHERE, seed)
+        if new is not None:
+            proofs += _proofs(Installed(program), _region(new))
+            program, changed = edited(program, _region(new)), changed + 1
     return ShorterProgram(program, changed, tuple(proofs))
 
 
 def _shorter(
-    program: Program, span: Span, budget_ms: int, care: Care | None, seed: int
+    installed: Installed, span: Span, budget_ms: int, scope: Scope, seed: int
 ) -> NewCode | None:
+    """What can take the place of a straight line, refuted as long as that is possible."""
+    program = installed.program
     same = Region(*span, program.code[slice(*span)])
-    live = registers(liveness(program, program, same).at[span[1]])
-    return optimised_region(program, span, budget_ms, live=live, care=care, seed=seed)
+
+    def refute(new: NewCode) -> dict[int, int] | None:
+        found = prove(program_equivalence(installed, _region(new), scope))
+        if not isinstance(found, Refuted):
+            return None
+        values = counterexample_record(found)
+        return {r: values[f"r{r}"] for r in range(REGISTERS) if f"r{r}" in values}
+
+    return optimised_region(
+        program,
+        span,
+        budget_ms,
+        live=registers(liveness(program, program, same).at[span[1]]),
+        care=None if scope.care is None else Care(scope.bits, scope.care),
+        seed=seed,
+        refute=refute,
+    )
+
+
+def _region(new: NewCode) -> Region:
+    return Region(*new.span, new.code, new.experts)
+
+
+def _proofs(installed: Installed, region: Region) -> tuple[Proof, ...]:
+    """Proofs that a region preserves what the program does, accepted by the checker.
+
+    Raises:
+        PatchError: there are none.
+    """
+    owed = program_equivalence(installed, region, EVERYWHERE)
+    found = prove(owed)
+    accepted = isinstance(found, tuple) and all(
+        isinstance(check_proof(o.cnf, proof), Accepted)
+        for o, proof in zip(owed, found, strict=True)
+    )
+    if not isinstance(found, tuple) or not accepted:
+        raise PatchError(
+            "no proof that what comes does the same",
+            where=f"instructions {region.start} to {region.end - 1}",
+            fix="report this; the search should not have offered it",
+        )
+    return found
 
 
 def hot_spans(table: ExpertTable, counts: Sequence[int]) -> tuple[Span, ...]:

@@ -1,8 +1,8 @@
 """Hot code: straight lines of a program that ran often, as fewer instructions and gates.
 
 Where experts follow one another, one expert takes their place (`fusion`, proved). Arithmetic on
-registers is made shorter (`straight_line`, a candidate until the patch is proved). The two do not
-touch each other's state, so their order does not count.
+registers is made shorter (`straight_line`, a candidate that the layers above prove or refute). The
+two do not touch each other's state, so their order does not count.
 
 Source: BEM core spec 8.4.
 """
@@ -10,7 +10,7 @@ Source: BEM core spec 8.4.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bem_kernel.errors import SynthesisError
@@ -88,6 +88,7 @@ def optimised_region(
     live: Collection[int] = EVERY_REGISTER,
     care: Care | None = None,
     seed: int = 0,
+    refute: Callable[[NewCode], Mapping[int, int] | None] | None = None,
 ) -> NewCode | None:
     """Fewer instructions or gates for a straight line; None if none were found.
 
@@ -98,6 +99,7 @@ def optimised_region(
         live: the registers that count afterwards.
         care: the states in which the program comes to its start; None: any.
         seed: of the search.
+        refute: as `straight_line.Refute`, of the whole candidate.
 
     Raises:
         SynthesisError: an instruction is of another kind, or the budget is out of range.
@@ -114,15 +116,22 @@ def optimised_region(
     applied = [i for i in code if i.opcode is Opcode.EXPERT]
     arithmetic = [i for i in code if i.opcode in ARITHMETIC]
     fusion = _fusion(program, applied, budget_ms // 2, care, seed)
-    end_ns = time.monotonic_ns() + budget_ms * 500_000
-    short = shortened(arithmetic, live, end_ns, seed)
-    if fusion is None and len(short) == len(arithmetic):
-        return None
-    if fusion is None:
-        return NewCode(span, (*short, *applied), (), None)
-    experts = () if fusion.expert is None else (fusion.expert,)
-    tail = [expert(len(program.experts) + i) for i in range(len(experts))]
-    return NewCode(span, (*short, *tail), experts, fusion)
+
+    def whole(short: tuple[Instruction, ...]) -> NewCode:
+        if fusion is None:
+            return NewCode(span, (*short, *applied), (), None)
+        experts = () if fusion.expert is None else (fusion.expert,)
+        tail = [expert(len(program.experts) + i) for i in range(len(experts))]
+        return NewCode(span, (*short, *tail), experts, fusion)
+
+    short = shortened(
+        arithmetic,
+        live,
+        time.monotonic_ns() + budget_ms * 500_000,
+        seed=seed,
+        refute=None if refute is None else lambda code: refute(whole(code)),
+    )
+    return None if fusion is None and len(short) == len(arithmetic) else whole(short)
 
 
 def _fusion(

@@ -4,6 +4,11 @@ Cuts of four inputs are replaced by optimal circuits until that saves nothing. T
 equal wherever it counts become one, and random walks begin: over the whole network where it has few
 inputs and gates, otherwise over one window after another. Some windows are walked with the rows
 that cannot occur left open; some, once walks save little, are asked for exactly one gate less.
+
+What trials showed: walks save most per second until they are stuck, so the other two only get a
+share of the time after that. Exact windows then take ctrl of the EPFL circuits from 57 gates to 55.
+Open rows save nothing there, where all inputs count, and most of the gates where a care set rules
+most inputs out.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 One instruction is left out, and another is exchanged for one of those that give what it gave, for
 all that can be tried; that is repeated as long as it shortens the code. What is tried is judged on
-some numbers only, so the result is a candidate: whoever uses it has it proved, as the verification
-condition of a REGION patch does.
+some numbers only. Whoever knows what instructions mean for all numbers may refute the result; the
+numbers of the counterexample are tried from then on.
 
 Source: Massalin 1987 (superoptimiser); Bansal and Aiken 2006 (peepholes by search).
 """
@@ -11,7 +11,7 @@ Source: Massalin 1987 (superoptimiser); Bansal and Aiken 2006 (peepholes by sear
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from random import Random
 
 from bem_kernel.isa.core import signed
@@ -21,7 +21,8 @@ from bem_kernel.isa.plain import ALU, REGISTER_FORM
 ARITHMETIC = frozenset({*ALU, *REGISTER_FORM, Opcode.SET, Opcode.NOT})
 """The instructions that only compute a register from others."""
 
-_TRIALS = 12
+_TRIALS = 24
+_MOST_REFUTED = 8
 _REACH = 8  # instructions between the one that goes and the one that changes
 _MAX_NUMBERS = 24
 _SPECIAL = (0, 1, -1, 2, 63, 64, 1 << 31, -(1 << 31), (1 << 63) - 1, -(1 << 63))
@@ -30,43 +31,70 @@ _COMMUTATIVE = frozenset({Opcode.ADD, Opcode.MUL, Opcode.AND, Opcode.OR, Opcode.
 _Numbers = tuple[int, ...]  # of one register, one for each trial
 _File = tuple[_Numbers, ...]  # of all registers
 
+Refute = Callable[[tuple[Instruction, ...]], Mapping[int, int] | None]
+"""Given a candidate: numbers of registers for which it is wrong, 0 where none is given; None: it is
+right."""
+
 
 def shortened(
-    code: Sequence[Instruction], live: Collection[int], end_ns: int, seed: int = 0
+    code: Sequence[Instruction],
+    live: Collection[int],
+    end_ns: int,
+    *,
+    seed: int = 0,
+    refute: Refute | None = None,
 ) -> tuple[Instruction, ...]:
-    """Code of fewer instructions that seems to do the same.
+    """Code of fewer instructions that does the same.
 
     Args:
         code: instructions of `ARITHMETIC`.
         live: the registers that count afterwards.
         end_ns: when to stop, as time.monotonic_ns().
         seed: of the numbers that are tried.
+        refute: finds numbers for which a candidate is wrong; None: the candidate is returned,
+            which does the same for the numbers that were tried.
 
     Returns:
         The code itself if nothing shorter was found.
     """
-    best, start = tuple(code), _start(seed)
-    target = [(register, _after(best, start)[register]) for register in sorted(live)]
-    shorter: tuple[Instruction, ...] | None = best
+    file = _start(code, seed)
+    for _ in range(_MOST_REFUTED):
+        found = _search(tuple(code), file, live, end_ns)
+        wrong = None if refute is None or len(found) == len(code) else refute(found)
+        if wrong is None:
+            return found
+        file = tuple((*file[r], signed(wrong.get(r, 0))) for r in range(REGISTERS))
+    return tuple(code)
+
+
+def _search(
+    code: tuple[Instruction, ...], start: _File, live: Collection[int], end_ns: int
+) -> tuple[Instruction, ...]:
+    """The shortest code found that does the same on the numbers tried."""
+    target = [(register, _after(code, start)[register]) for register in sorted(live)]
+    shorter: tuple[Instruction, ...] | None = code
     while shorter is not None:
-        best = shorter
-        shorter = next(_shorter(best, start, target, end_ns), None)
-    return best
+        code = shorter
+        shorter = next(_shorter(code, start, target, end_ns), None)
+    return code
 
 
-def _start(seed: int) -> _File:
-    """Numbers for all registers: some at the ends of the range, some small, the rest of any."""
+def _start(code: Sequence[Instruction], seed: int) -> _File:
+    """Numbers for all registers: of the code, at the ends of the range, small, and of any size."""
     rng = Random(seed)
-
-    def number(trial: int) -> int:
-        if trial % 3 == 0:
-            return rng.choice(_SPECIAL)
-        return signed(rng.getrandbits(64)) >> rng.choice((0, 0, 32, 56))
-
-    return tuple(
-        tuple(number(trial) if register else 0 for trial in range(_TRIALS))
-        for register in range(REGISTERS)
-    )
+    near = sorted({i.imm + d for i in code for d in (-1, 0, 1)} | {-1, 0, 1})
+    rows = []
+    for trial in range(_TRIALS):
+        match trial % 4:
+            case 0:  # such as decide comparisons
+                rows.append([rng.choice(near) for _ in range(REGISTERS)])
+            case 1:
+                rows.append([rng.choice(_SPECIAL) for _ in range(REGISTERS)])
+            case _:
+                width = rng.choice((64, 64, 32, 8))
+                rows.append([signed(rng.getrandbits(64)) >> 64 - width for _ in range(REGISTERS)])
+        rows[-1][0] = 0
+    return tuple(zip(*rows, strict=True))
 
 
 def _after(code: Sequence[Instruction], file: _File) -> _File:
@@ -81,7 +109,7 @@ def _results(instruction: Instruction, registers: Sequence[_Numbers]) -> Iterato
     """What an instruction computes, trial by trial."""
     opcode, shift = instruction.opcode, instruction.shift
     if opcode is Opcode.SET:
-        yield from (instruction.imm for _ in range(_TRIALS))
+        yield from (instruction.imm for _ in registers[0])
     elif opcode is Opcode.NOT:
         yield from (~a for a in registers[instruction.ra])
     elif opcode in REGISTER_FORM:

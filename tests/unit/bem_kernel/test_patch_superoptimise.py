@@ -31,6 +31,7 @@ from bem_kernel.patches.superoptimise import (
     hot_spans,
     propose_shorter,
     propose_smaller,
+    shorter_program,
     smaller_circuit,
 )
 from bem_kernel.patches.verify import Proved, verify
@@ -202,6 +203,36 @@ def test_arithmetic_becomes_shorter_and_the_patch_is_proved(
     if patch is not None:
         applied(table, patch, tmp_path)
     assert len(read_program(table.memory).program.code) == length
+
+
+DECEIVING = [  # a shorter candidate is right for almost all numbers
+    ("AND r1, r2, 5\n AND r2, r0, r1\n AND r1, r1, 5\n LT r2, r3, r1\n SUB r1, r0, 7", 3),
+    ("SET r3, -3\n XOR r3, r1, r3\n OR r1, r1, 63\n LT r1, r3, 0\n SUB r3, r0, 63", 3),
+    ("SHL r1, r1, 1\n LT r3, r1, r2\n XOR r3, r3, 1\n LT r3, r3, 1\n SHL r1, r1, 1", 3),
+]
+
+
+@pytest.mark.parametrize(("text", "length"), DECEIVING)
+def test_numbers_that_refute_a_candidate_lead_to_one_that_is_proved(text: str, length: int) -> None:
+    before = assemble(f".bits a\n  {text}\n")
+    result = shorter_program(before, 4000)
+    assert len(result.program.code) == length and result.changed == 1 and result.proofs
+    rng = Random(1)
+    for _ in range(50):
+        given = [rng.choice((rng.randrange(-9, 9), rng.randrange(1 << 30))) for _ in range(3)]
+        prologue = tuple(Instruction(Opcode.SET, rd=r + 1, imm=n) for r, n in enumerate(given))
+        ends = [
+            Machine(Program((), code=(*prologue, *program.code))).run(99).registers
+            for program in (before, result.program)
+        ]
+        assert ends[0] == ends[1]
+
+
+def test_a_candidate_that_is_always_refuted_is_not_taken() -> None:
+    code = (Instruction(Opcode.ADD_I, rd=1, ra=1, imm=1), Instruction(Opcode.ADD_I, 1, 1, imm=1))
+    end, asked = time.monotonic_ns() + 10**10, []
+    assert shortened(code, [1], end, refute=lambda new: asked.append(new) or {1: 5}) == code
+    assert asked and all(len(new) == 1 for new in asked)
 
 
 def test_what_is_dead_afterwards_goes() -> None:
