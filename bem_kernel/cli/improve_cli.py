@@ -12,6 +12,7 @@ from bb_core.cli import JsonOption
 
 if TYPE_CHECKING:
     from bem_kernel.patches.localise import Suspect
+    from bem_kernel.patches.proposer import Proposal
     from bem_kernel.patches.replay import Playback, Window
 
 ImageArgument = Annotated[Path, typer.Argument(help="An image from before the run.")]
@@ -90,19 +91,7 @@ def improve(
     write_atomic(out, canonical_json(patch_record(proposal.patch)) + b"\n")
     if evidence is not None:
         write_atomic(evidence, canonical_json(evidence_record(finding.evidence)) + b"\n")
-    pox = proposal.pox
-    record = {
-        "patch": proposal.patch.fingerprint,
-        "kind": proposal.patch.kind.value,
-        "reason": proposal.patch.reason,
-        "regret_q16": pox.regret_q16,
-        "gates": pox.gates,
-        "clauses": pox.clauses,
-        "refuted": len(finding.refuted),
-    }
-    text = f"{proposal.patch.kind.value}: {proposal.patch.reason}; mean loss falls by "
-    text += f"{pox.regret_q16} / 65536, proved in {pox.clauses} clauses"
-    typer.echo(json.dumps(record) if json_output else text)
+    typer.echo(_told(proposal, len(finding.refuted), json_output))
 
 
 def mine(
@@ -132,6 +121,24 @@ def mine(
     write_atomic(out, canonical_json(patch_record(patch)) + b"\n")
     for invariant in patch.invariants:
         typer.echo(invariant.name)
+
+
+def _told(proposal: Proposal, refuted: int, json_output: bool) -> str:
+    """A proposal for people or machines."""
+    patch, pox = proposal.patch, proposal.pox
+    if not json_output:
+        gain = f"mean loss falls by {pox.regret_q16} / 65536, proved in {pox.clauses} clauses"
+        return f"{patch.kind.value}: {patch.reason}; {gain}"
+    record = {
+        "patch": patch.fingerprint,
+        "kind": patch.kind.value,
+        "reason": patch.reason,
+        "regret_q16": pox.regret_q16,
+        "gates": pox.gates,
+        "clauses": pox.clauses,
+        "refuted": refuted,
+    }
+    return json.dumps(record)
 
 
 def _window(image: Path, log: Path, run: Path) -> Window:

@@ -79,7 +79,7 @@ class Improvement:
         proposal: with the estimate.
         index: of the log's entry.
         step: before which it came.
-        loss_before_q16: mean loss of a choice before it, Q16.
+        loss_before_q16: mean loss of a choice in the last whole stretch before it, Q16.
     """
 
     proposal: Proposal
@@ -122,7 +122,7 @@ def improve(window: Window, search: Search | None = None) -> Finding:
 class Improver:
     """Watches a machine in one world, and patches it; a context manager around its runs.
 
-    With `workers="threads"` the machine runs on while a stretch is studied; with "idle" it waits,
+    With workers the machine runs on while a stretch is studied; with `workers="idle"` it waits,
     and two runs of the same machine are the same. A log that both this and a later `PatchStore` of
     the machine's image can use is `store.log_path(image)`.
 
@@ -136,7 +136,7 @@ class Improver:
         world: in which it runs; one in Python has to be a function of memory and step.
         log: of the machine's patches, not the journal's.
         settings: when and how.
-        workers: "threads" or "idle".
+        workers: "threads", "processes" (what they study is pickled), or "idle".
 
     Raises:
         PatchError: on entering: the log is of another machine, or of one in another state. From a
@@ -164,6 +164,7 @@ class Improver:
         self._slow = SlowPath({_KIND: handler}, capacity=1, workers=workers)
         self._begin()
         self._window: Window | None = None
+        self._last_q16 = 0
         self._busy = False
         self._patience = self._growth = 1
         self._pause = 0
@@ -213,7 +214,7 @@ class Improver:
         self._collect()
         if int(machine.arrays.clock[STEP]) - self._step < self._stretch:
             return
-        loss_q16 = self._mean_loss_q16()
+        self._last_q16 = loss_q16 = self._mean_loss_q16()
         self._judge(loss_q16)
         window, self._window = self._window, None
         if window is not None:
@@ -249,8 +250,7 @@ class Improver:
         clock = self._machine.arrays.clock
         if int(clock[EPISODE]) != self._episode:
             ended = int(clock[EPISODE_STEP])
-            if ended > self._episode_begin:
-                self._episodes.append(ended - self._episode_begin)
+            self._episodes.append(ended - self._episode_begin)  # 0: it was over, but not closed
             self._episode, self._episode_begin = int(clock[EPISODE]), ended
 
     def _mean_loss_q16(self) -> int:
@@ -299,10 +299,9 @@ class Improver:
         certificate = certify(table, proposal.patch, evidence)
         self._log.append(_proposal_record(proposal))
         index = apply(table, proposal.patch, certificate, self._log)
-        before_q16 = self._mean_loss_q16()
         self._begin()
         self._window = None
-        done = Improvement(proposal, index, self._step, before_q16)
+        done = Improvement(proposal, index, self._step, self._last_q16)
         self.applied.append(done)
         self._on_trial, self._patience, self._growth = done, 1, 1
 

@@ -33,7 +33,7 @@ from bem_kernel.patches.edits import perform
 from bem_kernel.patches.localise import Suspect, localise
 from bem_kernel.patches.obligations import obligations
 from bem_kernel.patches.patch import Entry, Kind, Patch
-from bem_kernel.patches.propose import drafted, free_near, is_findable
+from bem_kernel.patches.propose import OCTAVE_Q16, drafted, free_near, is_findable
 from bem_kernel.patches.replay import Moment, Playback, Window, replay, twin_of
 from bem_kernel.patches.trials import Laboratory
 
@@ -51,6 +51,7 @@ class Search:
         steps: most steps of each whose outputs are tried.
         horizon: steps whose rewards count as an expert's doing.
         patches: most corrections to pilot.
+        keep_octaves: halvings of the weight of a parent that stays beside its children; 0: it goes.
         reach: how far the search for corrections goes.
     """
 
@@ -59,6 +60,7 @@ class Search:
     steps: int = 256
     horizon: int = 1
     patches: int = 4
+    keep_octaves: int = 0
     reach: Reach = field(default_factory=Reach)
 
 
@@ -180,7 +182,7 @@ def propose_structure(
         expert = studied.table.expert(identifier)
         bits, gains = _with_refuted(bits, gains, (at for word, at in refuted if word == identifier))
         best = corrections(expert, bits, gains, wanted.reach)[: wanted.patches]
-        for patch in (each for one in best for each in _patches(studied, identifier, one)):
+        for patch in (each for one in best for each in _patches(studied, identifier, one, wanted)):
             pox = pilot(studied, patch)
             if pox is not None and pox.regret_q16 > 0:
                 found.append(Proposal(patch, pox, identifier, focus))
@@ -215,7 +217,9 @@ def pilot(studied: Study, patch: Patch) -> Pox | None:
     )
 
 
-def _patches(studied: Study, identifier: int, correction: Correction) -> list[Patch]:
+def _patches(
+    studied: Study, identifier: int, correction: Correction, search: Search
+) -> list[Patch]:
     """A split, or a circuit in the old one's place, or both.
 
     An expert has one condition, so one that has it is not split again. Where lanes share a choice,
@@ -232,7 +236,9 @@ def _patches(studied: Study, identifier: int, correction: Correction) -> list[Pa
             Entry(word, child, findable, (identifier,))
             for word, child in zip(words, children(expert, correction), strict=True)
         )
-        found.append(Patch(Kind.SPLIT, "", "", reason, PROVENANCE, (identifier,), entries))
+        gone = () if search.keep_octaves else (identifier,)
+        charges = ((identifier, search.keep_octaves * OCTAVE_Q16),) if search.keep_octaves else ()
+        found.append(Patch(Kind.SPLIT, "", "", reason, PROVENANCE, gone, entries, charges))
     if not divides or (config.lanes > 1 and not studied.window.config.each_lane):
         entry = Entry(identifier, whole(expert, correction), findable)
         found.append(Patch(Kind.REPLACE, "", "", reason, PROVENANCE, (identifier,), (entry,)))

@@ -42,7 +42,7 @@ class Window:
         config: the machine's.
         world: in which it ran. A world in Python has to be a function of memory and step.
         episodes: steps of each episode of the stretch; the first may have begun before it, and
-            its steps are those within the stretch.
+            its steps are those within the stretch, 0 if it only had to be closed.
         end: what `end_of` says of the machine when the stretch ended; None: not known.
     """
 

@@ -20,6 +20,7 @@ from bem_kernel.patches.improver import Improver, Settings
 from bem_kernel.patches.patch import Kind
 from bem_kernel.patches.store import PatchStore, log_path
 from bem_kernel.runner.config import RunnerConfig
+from bem_kernel.runner.learning import Learning
 from bem_kernel.runner.machine import ExpertMachine
 from bem_kernel.runner.observation import StateTap
 from bem_kernel.runner.reward import LaneReward, RewardRange
@@ -116,6 +117,18 @@ def test_threads_find_the_same_while_the_machine_runs(tmp_path: Path) -> None:
     assert [done.proposal.patch.kind for done in improver.applied] == [Kind.SPLIT]
 
 
+@pytest.mark.slow
+def test_processes_do_too(tmp_path: Path) -> None:
+    machine, world = half_right()
+    with (
+        Ledger(tmp_path / "patches.jsonl") as log,
+        Improver(machine, world, log, workers="processes") as improver,
+    ):
+        losses(machine, world, 1)
+        improver.finish()
+        assert losses(machine, world, 1) == [0] and len(improver.applied) == 1
+
+
 def test_its_log_and_image_are_a_store(tmp_path: Path) -> None:
     machine, world = half_right()
     image = tmp_path / "machine.image"
@@ -210,6 +223,31 @@ def test_a_run_in_another_world_than_the_improver_s_is_noticed(tmp_path: Path) -
     ):
         machine.run(world, 1000)
     assert not machine.hooks
+
+
+def test_episodes_that_end_with_a_stretch_are_played_again_as_they_were(tmp_path: Path) -> None:
+    """The literal rule learns when an episode is closed, between the hook and the next one."""
+    memory = Memory(MachineConfig(n_bits=5, lanes=1, max_experts=16))
+    config = RunnerConfig(learning=Learning(1 << 16, "literal"), candidates=4)
+    machine = ExpertMachine(memory, config, bits=BITS)
+    for name in ("sure", "also sure"):
+        machine.define(name, {"said": "asked & known | !known"})
+    judge = machine.define("judge", {"right": "!(said ^ asked & known)"}, findable=False)
+    world = CompiledWorld((LaneReward(3),), noise=(0, 1), expert=judge)
+    with Ledger(tmp_path / "log") as log, Improver(machine, world, log, workers="idle") as improver:
+        lost = [machine.run(world, steps).loss_q16 for steps in (128, 128, 64, 1, 100) * 6]
+    assert len(improver.applied) >= 2 and sum(lost[-5:]) < 20 << 16
+
+
+def test_what_was_found_late_is_judged_by_the_last_whole_stretch(tmp_path: Path) -> None:
+    machine, world = half_right()
+    with Ledger(tmp_path / "log") as log, Improver(machine, world, log) as improver:
+        machine.run(world, 256)
+        improver.finish()
+        (done,) = improver.applied
+        assert done.step == 256 and done.loss_before_q16 > 20_000
+        machine.run(world, 256)
+        assert improver.applied == [done] and not improver.taken_back
 
 
 def test_within_the_tolerance_nothing_is_done(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bem_kernel.patches.improver import improve
 from bem_kernel.patches.patch import EVERYWHERE, Invariant, Kind, Predicate
 from bem_kernel.patches.predicates import is_equivalent, is_safe
 from bem_kernel.patches.propose import propose_invariants
-from bem_kernel.patches.proposer import Study, propose_structure, study
+from bem_kernel.patches.proposer import Search, Study, propose_structure, study
 from bem_kernel.patches.replay import window_from
 from bem_kernel.patches.verify import Proved, verify
 from bem_kernel.runner.config import RunnerConfig
@@ -59,6 +59,15 @@ def test_an_expert_that_is_right_in_half_of_the_contexts_is_split(lanes: int, ea
     assert isinstance(verify(machine.table, patch), Proved)
     assert is_safe(machine.table, patch) and is_equivalent(machine.table, patch, patch.scope)
     assert not is_equivalent(machine.table, patch, EVERYWHERE)  # it does change something
+
+
+def test_a_parent_may_stay_with_less_weight() -> None:
+    machine, world = machine_and_world(each=True, lanes=16)
+    echo = machine.table.find("echo")
+    proposal, *_ = propose_structure(studied(machine, world), Search(keep_octaves=12))
+    assert proposal.patch.kind is Kind.SPLIT and proposal.patch.removed == ()
+    assert proposal.patch.charges == ((echo, 12 << 16),) and proposal.pox.regret_q16 > 25_000
+    assert isinstance(verify(machine.table, proposal.patch), Proved)
 
 
 def test_where_lanes_share_a_choice_one_circuit_takes_the_place() -> None:
