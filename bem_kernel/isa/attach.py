@@ -45,12 +45,14 @@ def units_for(
     Args:
         program: what will run; log entries name its fingerprint.
         table: experts for BEM_EXPERT_BATCH and BEM_UPDATE_STATS, and for BEM_ANN_QUERY too if
-            there is no index. It must lie in the memory that the machine runs in.
+            there is no index. It must lie in the memory that the machine runs in, and is sealed:
+            what a program may run changes by patches alone.
         index: what BEM_ANN_QUERY searches.
         ledger: where BEM_LOG_APPEND appends.
     """
     units: dict[Opcode, Unit] = {}
     if table is not None:
+        table.seal()
         units[Opcode.BEM_EXPERT_BATCH] = ExpertUnit(table)
         units[Opcode.BEM_UPDATE_STATS] = StatisticsUnit(table)
         units[Opcode.BEM_ANN_QUERY] = SearchUnit(table)

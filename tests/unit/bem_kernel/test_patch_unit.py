@@ -49,6 +49,7 @@ def test_a_program_applies_a_patch_and_runs_what_it_brought(tmp_path: Path) -> N
             "BEM_EXPERT_BATCH r4, DATA[batch]\n"
         )
         units = {**units_for(program, table=table), Opcode.BEM_APPLY_PATCH: unit}
+        assert table.sealed
         table.memory.planes[0, 0] = 1
         result = Machine(program, memory=table.memory, units=units).run(9)
     assert result.trap is None
