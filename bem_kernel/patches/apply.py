@@ -23,7 +23,7 @@ from bem_kernel.patches.certificate import (
 )
 from bem_kernel.patches.edits import check_settled, perform, revert
 from bem_kernel.patches.history import Change, apply_entry, history, undo_entry
-from bem_kernel.patches.invariant import check_hold_now
+from bem_kernel.patches.invariant import check_hold_now, read_invariants
 from bem_kernel.patches.patch import Patch
 from bem_kernel.patches.structure import CHANGED, copied_table, structure_hash
 from bem_kernel.patches.verify import Proved, verify
@@ -119,7 +119,8 @@ def check_undo(table: ExpertTable, change: Change) -> None:
     """Refuse to undo a patch in a machine that it has not made.
 
     Raises:
-        PatchError: the machine is not as the patch left it, or would not become what it was.
+        PatchError: the machine is not as the patch left it, would not become what it was, or is
+            in a state where a lemma does not hold that would be kept again.
     """
     found = structure_hash(table)
     if found != change.patch.after:
@@ -137,6 +138,7 @@ def check_undo(table: ExpertTable, change: Change) -> None:
             where="undo",
             fix="restore the machine from an image",
         )
+    check_hold_now(table.memory, read_invariants(twin.memory))  # lemmas may have been dropped
 
 
 def _logged(

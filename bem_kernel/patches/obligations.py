@@ -14,9 +14,10 @@ That the policy chooses, in a lane, a new expert that applies there is not claim
 
 Where the machine keeps invariants, every new expert owes that it keeps each: from a lane in which
 all hold, whatever the scope, to one in which it holds. A patch that sets the invariants owes that
-for every expert of the machine, and that what was kept before follows. With invariants that hold
-now (`invariant.check_hold_now`) this is induction: no steps of experts lead to a lane where one
-does not hold. What the world, a host or a program writes to the state is not claimed.
+for every expert of the machine, and that what was kept before follows, lemmas aside. With
+invariants that hold now (`invariant.check_hold_now`) this is induction: no steps of experts lead to
+a lane where one does not hold. What the world, a host or a program writes to the state is not
+claimed.
 
 What patches of the program owe is in `program_obligations`. Retiring and remapping owe no formula,
 and adding none but the invariants: what they do is all there is to know, and the certificate binds
@@ -82,7 +83,7 @@ def safety(table: ExpertTable, patch: Patch) -> tuple[Obligation, ...]:
     kept = read_invariants(table.memory)
     found: list[Obligation] = []
     if patch.kind is Kind.INVARIANT:
-        found += [_follows(each, patch.invariants) for each in kept]
+        found += [_follows(each, patch.invariants) for each in kept if not each.lemma]
         kept, comers = patch.invariants, [table.expert(word) for word in table]
     else:
         comers = [entry.expert for entry in patch.added]

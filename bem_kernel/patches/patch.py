@@ -102,10 +102,13 @@ class Invariant:
     Attributes:
         name: for messages.
         holds: where it does.
+        lemma: whether it is there only for others to be inductive; a later patch of invariants
+            may drop it.
     """
 
     name: str
     holds: Predicate
+    lemma: bool = False
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.errors import PatchError
+from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.place import Place, state_bit
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.hoare.reach import DEFAULT_QUESTIONS, Bounded, Method, Reached, Unreachable, reach
@@ -26,8 +27,8 @@ from bem_kernel.hoare.reach_experts import Claim, ExpertStep, Start, expert_syst
 from bem_kernel.hoare.reach_proof import Lemma
 from bem_kernel.hoare.transition import TransitionSystem
 from bem_kernel.patches.invariant import read_invariants
-from bem_kernel.patches.patch import Invariant, Patch, Predicate
-from bem_kernel.patches.propose import Provenance, propose_invariants
+from bem_kernel.patches.patch import Invariant, Kind, Patch, Predicate
+from bem_kernel.patches.propose import Provenance, drafted
 
 MOST_LEVELS = 256
 NOT = Circuit(1, (Gate(Op.NOT, 0),), (1,))
@@ -51,6 +52,7 @@ def propose_kept(
     table: ExpertTable,
     wanted: Invariant,
     *,
+    coming: Sequence[Expert] = (),
     reason: str,
     provenance: Provenance = (),
     questions: int = DEFAULT_QUESTIONS,
@@ -59,7 +61,8 @@ def propose_kept(
 
     Args:
         table: of the machine; its experts, the states of its lanes and its invariants count.
-        wanted: such as that BAD is 0.
+        wanted: such as that BAD is 0, or one that is kept already, to find it other lemmas.
+        coming: experts that are to keep it too, such as one that breaks the present lemmas.
         reason: why.
         provenance: from whom.
         questions: most questions to the solver.
@@ -73,13 +76,19 @@ def propose_kept(
         KernelError: a bit does not exist, or there is no room.
     """
     memory = table.memory
-    experts = [table.expert(word) for word in table]
+    experts = [*(table.expert(word) for word in table), *coming]
+    own = (wanted.name, f"{wanted.name}: lemmas")
+    others = tuple(each for each in read_invariants(memory) if each.name not in own)
     system = expert_system(
         experts,
         Start(memory.planes, memory.config.lanes, None),
         Claim(wanted.holds.bits, wanted.holds.circuit >> NOT),
         n_shared_bits=memory.config.n_shared_bits,
-        assumed=[Claim(i.holds.bits, i.holds.circuit) for i in read_invariants(memory)],
+        assumed=[
+            Claim(each.holds.bits, each.holds.circuit)
+            for each in others
+            if not (each.lemma and coming)
+        ],
     )
     verdict = _verdict(system.system, questions)
     if isinstance(verdict, Bounded):
@@ -92,8 +101,10 @@ def propose_kept(
         return _bad_run(system.steps(verdict.path), [expert.name for expert in experts])
     found = [wanted]
     if lemmas := verdict.evidence.reason.lemmas:
-        found.append(Invariant(f"{wanted.name}: lemmas", _conjunction(lemmas, verdict.cone.state)))
-    return propose_invariants(table, found, reason=reason, provenance=provenance)
+        holds = _conjunction(lemmas, verdict.cone.state)
+        found.append(Invariant(own[1], holds, lemma=True))
+    patch = Patch(Kind.INVARIANT, "", "", reason, provenance, invariants=(*others, *found))
+    return drafted(table, patch)
 
 
 def _verdict(system: TransitionSystem, questions: int) -> Reached | Unreachable | Bounded:

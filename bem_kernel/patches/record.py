@@ -41,6 +41,7 @@ class InvariantModel(_Record):
     name: str
     bits: list[Bit]
     circuit: CircuitModel
+    lemma: bool = False
 
     def invariant(self) -> Invariant:
         """The invariant in the record.
@@ -48,7 +49,8 @@ class InvariantModel(_Record):
         Raises:
             KernelError: it is none.
         """
-        return Invariant(self.name, Predicate(tuple(self.bits), self.circuit.circuit()))
+        holds = Predicate(tuple(self.bits), self.circuit.circuit())
+        return Invariant(self.name, holds, self.lemma)
 
 
 class _Entry(_Record):
@@ -105,6 +107,7 @@ def invariant_record(invariant: Invariant) -> dict[str, Any]:
     """An invariant as JSON values."""
     holds = invariant.holds
     return {
+        **({"lemma": True} if invariant.lemma else {}),
         "name": invariant.name,
         "bits": list(holds.bits),
         "circuit": circuit_record(holds.circuit),

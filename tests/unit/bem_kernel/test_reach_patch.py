@@ -17,10 +17,10 @@ from bem_kernel.ledger.chain import Ledger
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import load_image, save_image
 from bem_kernel.memory.memory import Memory
-from bem_kernel.patches.apply import apply
+from bem_kernel.patches.apply import apply, undo
 from bem_kernel.patches.invariant import read_invariants
-from bem_kernel.patches.patch import Invariant, Patch, Predicate
-from bem_kernel.patches.propose import propose_add
+from bem_kernel.patches.patch import Invariant, Kind, Patch, Predicate
+from bem_kernel.patches.propose import drafted, propose_add, propose_invariants, propose_retire
 from bem_kernel.patches.reachability import BadRun, propose_kept
 from bem_kernel.patches.verify import Proved, Refuted, verify
 
@@ -35,6 +35,21 @@ NOT_BAD = Invariant("!bad", predicate("!bad", "bad"))
 PAID_FIRST = Invariant("paid first", predicate("!refunded | paid", "refunded", "paid"))
 
 
+TRIVIAL = Invariant("trivial", predicate("true"))
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "log.jsonl")
+
+
+def carried_out(table: ExpertTable, patch: Patch | BadRun, log: Ledger) -> None:
+    assert isinstance(patch, Patch), patch
+    verdict = verify(table, patch)
+    assert isinstance(verdict, Proved), verdict
+    apply(table, patch, verdict.certificate, log)
+
+
 @pytest.fixture
 def table() -> ExpertTable:
     sizes = {"shared_words": 4096, "expert_words": 4096, "max_experts": 8, "lanes": 70}
@@ -47,17 +62,55 @@ def table() -> ExpertTable:
     return table
 
 
-def test_lemmas_are_found_where_bad_alone_is_not_kept(table: ExpertTable, tmp_path: Path) -> None:
+def test_lemmas_are_found_where_bad_alone_is_not_kept(table: ExpertTable, log: Ledger) -> None:
     patch = propose_kept(table, NOT_BAD, reason="safety")
     assert isinstance(patch, Patch)
     assert [each.name for each in patch.invariants] == ["!bad", "!bad: lemmas"]
-    verdict = verify(table, patch)
-    assert isinstance(verdict, Proved)
-    apply(table, patch, verdict.certificate, Ledger(tmp_path / "log.jsonl"))
+    carried_out(table, patch, log)
     assert read_invariants(table.memory) == patch.invariants
-    unpay = expert_from_expressions("unpay", {"paid": "false"}, BITS)
-    found = verify(table, propose_add(table, unpay, reason="x"))
+    refunded = expert_from_expressions("refunded", {"refunded": "true"}, BITS)
+    found = verify(table, propose_add(table, refunded, reason="x"))
     assert isinstance(found, Refuted) and "lemmas" in found.claim
+    assert isinstance(propose_kept(table, NOT_BAD, coming=[refunded], reason="x"), BadRun)
+
+
+def test_lemmas_give_way_to_an_expert_that_keeps_what_is_wanted(
+    table: ExpertTable, log: Ledger
+) -> None:
+    holds = predicate("!confirmed & !refunded", "confirmed", "refunded")
+    strong = Invariant("!bad: lemmas", holds, lemma=True)
+    carried_out(table, propose_invariants(table, [NOT_BAD, strong], reason="safety"), log)
+    confirm = expert_from_expressions("confirm", {"confirmed": "true"}, BITS)
+    coming = propose_add(table, confirm, reason="x")
+    found = verify(table, coming)
+    assert isinstance(found, Refuted) and "lemmas" in found.claim
+    carried_out(table, propose_kept(table, NOT_BAD, coming=[confirm], reason="x"), log)
+    carried_out(table, propose_add(table, confirm, reason="x"), log)
+    assert [each.lemma for each in read_invariants(table.memory)] == [False, True]
+
+
+def test_undo_into_a_lemma_that_does_not_hold_is_refused(table: ExpertTable, log: Ledger) -> None:
+    lemma = Invariant("quiet", predicate("!noise", "noise"), lemma=True)
+    pay = next(word for word in table if table.expert(word).name == "pay")
+    carried_out(table, propose_retire(table, [pay], reason="it makes noise"), log)
+    carried_out(table, propose_invariants(table, [lemma], reason="x"), log)
+    others = Patch(Kind.INVARIANT, "", "", "x", invariants=(PAID_FIRST,))
+    carried_out(table, drafted(table, others), log)
+    assert read_invariants(table.memory) == (PAID_FIRST,)
+    table.memory.planes[BITS["noise"]] = np.uint64(2)
+    with pytest.raises(PatchError, match="invariant quiet: does not hold in lane 1 now"):
+        undo(table, log)
+    table.memory.planes[BITS["noise"]] = np.uint64(0)
+    undo(table, log)
+    assert read_invariants(table.memory) == (lemma,)
+
+
+def test_only_lemmas_may_be_dropped(table: ExpertTable, log: Ledger) -> None:
+    carried_out(table, propose_invariants(table, [PAID_FIRST], reason="x"), log)
+    others = Patch(Kind.INVARIANT, "", "", "x", invariants=(TRIVIAL,))
+    found = verify(table, drafted(table, others))
+    assert isinstance(found, Refuted)
+    assert found.claim == "the invariant 'paid first' follows from the new ones"
 
 
 def test_a_run_to_bad_is_shown(table: ExpertTable) -> None:
@@ -80,14 +133,9 @@ def test_the_states_of_all_lanes_count(table: ExpertTable) -> None:
     assert isinstance(propose_kept(table, NOT_BAD, reason="safety"), Patch)
 
 
-def test_invariants_that_are_kept_are_known(table: ExpertTable, tmp_path: Path) -> None:
-    log = Ledger(tmp_path / "log.jsonl")
+def test_invariants_that_are_kept_are_known(table: ExpertTable, log: Ledger) -> None:
     for wanted in (PAID_FIRST, NOT_BAD):
-        patch = propose_kept(table, wanted, reason="safety")
-        assert isinstance(patch, Patch)
-        verdict = verify(table, patch)
-        assert isinstance(verdict, Proved)
-        apply(table, patch, verdict.certificate, log)
+        carried_out(table, propose_kept(table, wanted, reason="safety"), log)
     assert read_invariants(table.memory) == (PAID_FIRST, NOT_BAD)
 
 
