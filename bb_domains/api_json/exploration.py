@@ -27,7 +27,8 @@ from bb_domains.tools import Adapters, ToolFailed
 MOST_CALLS = 26
 """As many as a plan has steps."""
 
-SET_UP = 0.75
+N_ORDERS = 2
+SET_UP = 0.9
 """How often each step that others depend on is taken before the random ones."""
 
 ORDER_TOOLS = (
@@ -41,6 +42,7 @@ ORDER_TOOLS = (
 )
 CUSTOMER_TOOLS = ("find_customer", "update_email", "issue_voucher", "add_note")
 TOOLS = ("login", *ORDER_TOOLS, *CUSTOMER_TOOLS)
+_WEIGHTS = (0.25, *(1.0 for _ in TOOLS[1:]))  # a login undoes what was set up
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Explorer:
             BBError: the service has no order or customer left.
         """
         for i in range(n):
-            ground = self.ground(self._rng.randint(1, 2))
+            ground = self.ground(N_ORDERS)
             yield self.play(f"explore-{i:05d}", ground, self._moves(ground))
 
     def ground(self, n_orders: int, statuses: Sequence[str] = ()) -> Ground:
@@ -131,7 +133,7 @@ class Explorer:
         scene.append(Move("find_customer", ground.orders[0]))
         yield from (move for move in scene if rng.random() < SET_UP)
         for _ in range(MOST_CALLS - len(scene)):
-            yield Move(rng.choice(TOOLS), rng.choice(ground.orders))
+            yield Move(rng.choices(TOOLS, _WEIGHTS)[0], rng.choice(ground.orders))
 
     def _args(self, move: Move, ground: Ground, steps: Sequence[TraceStep]) -> dict[str, Any]:
         if move.tool == "login":
