@@ -162,6 +162,18 @@ def test_branches_and_traps(log: Ledger) -> None:
     applied(table, proposed(table, program(same, text=text)), log)
 
 
+def test_a_subroutine_with_its_return(log: Ledger) -> None:
+    text = " CALL twice\n {body}\n HALT\ntwice: ADD r3, r2, r2\n OR r1, r3, 0\n RET"
+    other = text.replace("ADD r3, r2, r2\n OR r1, r3, 0", "SHL r1, r2, 1")
+    table = new_table(program("SET r4, 0", text=text))
+    end = len(read_program(table.memory).program.code)
+    whole = program("SET r4, 0", text=other).code[3:]
+    patch = propose_region(table, Region(3, end, whole), reason="x")
+    assert refuted(table, patch).claim.endswith("do the same up to the caller")  # r3 is a result
+    table = new_table(program("SET r3, 0", text=text))
+    applied(table, propose_region(table, Region(3, end, whole), reason="x"), log)
+
+
 def test_a_scope_and_an_annotation_are_where_the_region_starts(log: Ledger) -> None:
     flip = program("JZ c, over\n EXPERT swap\nover:")
     plain = program("")
