@@ -11,7 +11,7 @@ from bem_kernel.circuits.svg import document, element, text
 if TYPE_CHECKING:
     from benchmarks.proof_actions import Point
 
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 64, 150, 24, 48
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 360, 64, 200, 24, 48
 STYLE = (
     "line{stroke:#ddd}polyline{fill:none;stroke-width:2}"
     ".a{stroke:#0a7;fill:#0a7}.w{stroke:#07a;fill:#07a}.g{stroke:#c60;fill:#c60}"
@@ -58,13 +58,10 @@ def _legend(names: Sequence[tuple[str, str]], points: Sequence[Point]) -> list[s
     x = WIDTH - RIGHT + 12
     lines = [text(x, TOP + 20 * i + 8, name, class_=kind) for i, (kind, name) in enumerate(names)]
     wrong, guesses = sum(p.unsafe for p in points), sum(p.guessed_unsafe for p in points)
-    notes = (f"unsafe: {wrong}", f"guessed unsafe: {guesses}", "of " + f"{_calls(points):,} calls")
+    calls = f"in {len(points)} × {points[0].calls:,} calls"
+    notes = (f"unsafe: {wrong}", f"guessed unsafe: {guesses:,}", calls)
     lines += [text(x, TOP + 20 * (i + 4), note) for i, note in enumerate(notes)]
     return lines
-
-
-def _calls(points: Sequence[Point]) -> int:
-    return sum(point.calls for point in points)
 
 
 def _x(attempts: int, most: int) -> int:

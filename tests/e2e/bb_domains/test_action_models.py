@@ -136,6 +136,7 @@ def test_the_traces_justify_every_model(learned: Learned) -> None:
         assert justify(model, learned.attempts[tool][:COVERAGE]).claims
 
 
+@pytest.mark.slow
 def test_questions_to_the_service_do_what_many_traces_do(learned: Learned) -> None:
     tools = ("refund_order", "cancel_order", "confirm_owner")
     few = {tool: _to_first_success(learned.attempts[tool]) for tool in tools}
