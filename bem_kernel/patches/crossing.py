@@ -27,8 +27,8 @@ from bem_kernel.isa.core import Stop
 from bem_kernel.isa.instructions import Opcode, Space
 from bem_kernel.isa.program import Program
 
-AGAIN, RETURN = -1, -2
-"""Exits: back at the region's start; the RET of a call around it."""
+AGAIN, RETURN, TRAPPED = -1, -2, -3
+"""Exits: back at the region's start; the RET of a call around it; a trap."""
 
 
 MAX_WAYS = 256
@@ -42,7 +42,7 @@ class Exit:
     """How a way ends.
 
     Attributes:
-        to: the next instruction, AGAIN or RETURN; of a trap -3.
+        to: the next instruction, AGAIN, RETURN or TRAPPED.
         stop: the trap.
         text: of a trap that the program raises.
     """
@@ -160,7 +160,7 @@ def _stepped(
         condition = builder.and_(walk.condition, guard)
         text = instruction.text if stop is Stop.RAISED else ""
         if condition != builder.zero:
-            ends.setdefault(Exit(-3, stop, text), []).append((condition, walk.state))
+            ends.setdefault(Exit(TRAPPED, stop, text), []).append((condition, walk.state))
     walks = []
     for branch in after.branches:
         condition = builder.and_(walk.condition, branch.guard)
