@@ -71,7 +71,8 @@ def patch_propose(
 ) -> None:
     """Write a patch for a machine; nothing is changed, and nothing is believed yet.
 
-    merge joins two cases of one expert; remap puts the experts used most first.
+    merge joins two cases of one expert; remap puts the experts used most first. What a run teaches
+    is proposed by `bem patch improve` and `bem patch mine`, from its log.
 
     Example: bem patch propose split door.image --expert open --bit 3 --reason "locked doors"
     --out split.json

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from bem_kernel.memory.memory import Memory
 from bem_kernel.memory.segments import Segment
 from bem_kernel.runner.arrays import RunnerArrays
 from bem_kernel.runner.config import RunnerConfig
-from bem_kernel.runner.layout import EPISODE_STEP, HEAD, OPEN, STEP, TOTAL_LOSS_Q16
+from bem_kernel.runner.layout import EPISODE_STEP, HEAD, OPEN, STEP, T_REWARD, TOTAL_LOSS_Q16
 from bem_kernel.runner.machine import ExpertMachine
 from bem_kernel.runner.reward import LaneReward, RewardRange, encode_reward, reward_range
 from bem_kernel.runner.trace import Step, trace_entry, trace_steps
@@ -308,6 +308,7 @@ def _choices(arrays: RunnerArrays, rewards: Sequence[int]) -> tuple[Step, ...]:
     """The step that was just taken, as the trace has it, with its rewards."""
     head = int(arrays.clock[HEAD])
     numbers = np.arange(head, head + arrays.rows_per_step) % len(arrays.trace)
-    steps = trace_steps(trace_entry(0, head, arrays.trace[numbers]))
-    # An environment that gives too few or too many is refused by the run itself.
-    return tuple(replace(step, reward=reward) for step, reward in zip(steps, rewards, strict=False))
+    rows = arrays.trace[numbers]
+    if len(rewards) == len(rows):  # an environment that gives others is refused by the run itself
+        rows[:, T_REWARD] = rewards
+    return trace_steps(trace_entry(0, head, rows))

@@ -21,6 +21,7 @@ from bem_kernel.memory.memory import Memory
 from bem_kernel.patches.history import history
 from bem_kernel.patches.improver import Improver, Settings
 from bem_kernel.patches.patch import Kind
+from bem_kernel.patches.proposer import Search
 from bem_kernel.patches.store import PatchStore, log_path
 from bem_kernel.runner.config import RunnerConfig
 from bem_kernel.runner.learning import Learning
@@ -169,6 +170,24 @@ def test_what_is_written_to_shared_memory_is_mended_too(tmp_path: Path) -> None:
     with Ledger(tmp_path / "log") as log, Improver(machine, world, log, workers="idle") as improver:
         assert losses(machine, world, 2)[1] == 0
     assert [done.proposal.patch.kind for done in improver.applied] == [Kind.SPLIT]
+
+
+@pytest.mark.parametrize(("horizon", "learns"), [(1, False), (2, True)])
+def test_rewards_that_come_a_step_later_need_a_longer_horizon(
+    tmp_path: Path, horizon: int, learns: bool
+) -> None:
+    machine, _ = half_right()
+    late = machine.define(
+        "late", {"right": "spare", "spare": "!(said ^ asked & known)"}, findable=False
+    )
+    world = CompiledWorld((LaneReward(3),), noise=(0, 1), expert=late)
+    settings = Settings(search=Search(horizon=horizon))
+    with (
+        Ledger(tmp_path / "log") as log,
+        Improver(machine, world, log, settings, workers="idle") as improver,
+    ):
+        after = losses(machine, world, 2)[1]
+    assert (after == 0, len(improver.applied)) == (learns, int(learns))
 
 
 def test_a_log_of_another_machine_is_refused(tmp_path: Path) -> None:
