@@ -36,6 +36,7 @@ _OPEN_LEAVES = 8
 _OPEN_GATES = 40
 _OPEN_WINDOWS = 8  # for one set-up of the solver
 _STUCK = 16  # walks are stuck if nothing was saved for this part of the time
+_STUCK_NS = 100_000_000  # and for this long
 _EXACT_SHARE = 8  # then, at most this part of the time goes to exact windows,
 _OPEN_SHARE = 8  # and this to windows with open rows; half of the time where there is a care set
 _MASK = (1 << 64) - 1
@@ -82,7 +83,8 @@ class Steps:
     def _search_step(self, network: Network) -> Network:
         now = time.monotonic_ns()
         elapsed = now - self._start_ns
-        stuck = (now - self._saved_ns) * _STUCK > elapsed
+        idle = now - self._saved_ns
+        stuck = idle > _STUCK_NS and idle * _STUCK > elapsed
         if stuck and self._exact_ns * _EXACT_SHARE < elapsed:
             result = self._exact_step(network)
             self._exact_ns += time.monotonic_ns() - now
