@@ -23,6 +23,9 @@ RunOption = Annotated[
 HorizonOption = Annotated[
     int, typer.Option("--horizon", min=1, help="Steps whose rewards count as a step's doing.")
 ]
+LastOption = Annotated[
+    int, typer.Option("--last", min=1, max=4096, help="Steps to study, the last ones.")
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -42,6 +45,7 @@ def localise(
     ] = "replay",
     count: Annotated[int, typer.Option("--count", min=1, help="Most steps to list.")] = 16,
     horizon: HorizonOption = 1,
+    last: LastOption = 1024,
     json_output: JsonOption = False,
 ) -> None:
     """List the steps of a run that mattered most to what was lost.
@@ -50,7 +54,7 @@ def localise(
     """
     from bem_kernel.patches.replay import replay
 
-    playback = replay(_window(image, log, run))
+    playback = replay(_window(image, log, run, last))
     table = playback.machine.table
     names = {choice.step: table.expert(choice.expert).name for choice in playback.trace}
     for suspect in _suspects(playback, method, count, horizon):
@@ -68,6 +72,7 @@ def improve(
         Path | None, typer.Option("--evidence", help="Write its proofs here.")
     ] = None,
     horizon: HorizonOption = 1,
+    last: LastOption = 1024,
     json_output: JsonOption = False,
 ) -> None:
     """Propose the patch that would have made a run better, and prove it; exit with 1 if none would.
@@ -83,7 +88,7 @@ def improve(
     from bem_kernel.patches.proposer import Search
     from bem_kernel.patches.record import patch_record
 
-    finding = find(_window(image, log, run), Search(horizon=horizon))
+    finding = find(_window(image, log, run, last), Search(horizon=horizon))
     proposal = finding.proposal
     if proposal is None or finding.evidence is None:
         typer.echo(f"nothing that would have been better; {len(finding.refuted)} refuted")
@@ -99,6 +104,7 @@ def mine(
     log: LogOption,
     run: RunOption,
     out: Annotated[Path, typer.Option("--out", help="Write the patch here.")],
+    last: LastOption = 1024,
     bits: Annotated[
         list[int] | None,
         typer.Option("--bit", min=0, help="A state bit to look at; default: those written."),
@@ -116,7 +122,7 @@ def mine(
     from bem_kernel.patches.record import patch_record
     from bem_kernel.patches.replay import replay, twin_of
 
-    window = _window(image, log, run)
+    window = _window(image, log, run, last)
     patch = propose_mined(twin_of(window).table, replay(window), bits=bits or ())
     write_atomic(out, canonical_json(patch_record(patch)) + b"\n")
     for invariant in patch.invariants:
@@ -141,7 +147,7 @@ def _told(proposal: Proposal, refuted: int, json_output: bool) -> str:
     return json.dumps(record)
 
 
-def _window(image: Path, log: Path, run: Path) -> Window:
+def _window(image: Path, log: Path, run: Path, last: int) -> Window:
     from bb_core.files import read_json
     from bem_kernel.experts.table import ExpertTable
     from bem_kernel.memory.image import load_image
@@ -150,7 +156,7 @@ def _window(image: Path, log: Path, run: Path) -> Window:
 
     memory = load_image(image)
     settings = run_from_record(read_json(run), ExpertTable(memory), str(run))
-    return window_from_log(memory, settings, log)
+    return window_from_log(memory, settings, log, last=last)
 
 
 def _suspects(

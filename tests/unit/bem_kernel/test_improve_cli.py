@@ -18,6 +18,7 @@ from bem_kernel.ledger.chain import Ledger
 from bem_kernel.memory.configuration import MachineConfig
 from bem_kernel.memory.image import load_image
 from bem_kernel.memory.memory import Memory
+from bem_kernel.patches.logged import window_from_log
 from bem_kernel.runner.config import RunnerConfig
 from bem_kernel.runner.learning import Learning
 from bem_kernel.runner.machine import ExpertMachine
@@ -146,6 +147,15 @@ def test_a_run_in_which_all_was_well(
     code, out, _ = bem(capsys, "improve", *given, "--out", tmp_path / "none")
     assert code == 1 and out == "nothing that would have been better; 0 refuted\n"
     assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("last", [1, 30, 40, 70, 99, 100, 4096])
+def test_what_came_before_the_last_steps_is_run_through(files: Files, last: int) -> None:
+    memory = load_image(files.before)
+    settings = run_from_record(json.loads(files.run.read_text()), ExpertTable(memory))
+    window = window_from_log(memory, settings, files.log, last=last)  # compares it with the log
+    assert min(last, 100) <= sum(window.episodes) < min(last, 100) + 32
+    assert len(window.episodes) == (1 if last <= 40 else 2)
 
 
 SUM = ((Field(0, 8), 1), (Field(8, 4), -2))
