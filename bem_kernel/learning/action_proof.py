@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pysat.card import CardEnc, EncType
 
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.errors import LearningError
@@ -24,6 +23,7 @@ from bem_kernel.learning.action_model import ActionModel, Effect, states_of
 from bem_kernel.learning.action_traces import Attempt
 from bem_kernel.learning.version_space import Clause, States, all_clauses, truth
 from bem_kernel.logic.cnf import cnf_from_clauses
+from bem_kernel.logic.encodings import at_most
 from bem_kernel.logic.proof import Proof
 from bem_kernel.logic.tseitin import encode_gates, output_literals
 from bem_kernel.patches.formula import Obligation
@@ -126,11 +126,9 @@ def _foresight(model: ActionModel, effect: Effect, successes: Sequence[Attempt])
     chosen, broken = formula.new(len(every)), formula.new(len(every))
     formula.rows += [[-chosen[i]] for i in _ever_false(every, taken)]
     formula.rows += [[chosen[i] for i in row] for row in _false_in_each(every, missed)]
-    bound = CardEnc.atmost(
-        chosen, effect.when.size, top_id=formula.last, encoding=EncType.seqcounter
-    )
-    formula.rows += bound.clauses
-    formula.last = max(formula.last, bound.nv)
+    bound = at_most(chosen, effect.when.size, formula.last)
+    formula.rows += bound.rows
+    formula.last = bound.top
     (fails,) = formula.new(1)  # the hypothesis says that it does not take place
     for (literal,), own, falsified in zip(every, chosen, broken, strict=True):
         formula.rows += [[-falsified, own], [-falsified, -literal], [fails, -own, literal]]

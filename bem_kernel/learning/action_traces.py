@@ -108,6 +108,7 @@ def by_action(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
         LearningError: two attempts at one action name different facts before, or parameters.
     """
     found: dict[str, list[Attempt]] = {}
+    after: dict[str, Mapping[str, bool]] = {}  # what the first success of each says
     for attempt in attempts:
         others = found.setdefault(attempt.action, [])
         others.append(attempt)
@@ -117,9 +118,9 @@ def by_action(attempts: Iterable[Attempt]) -> dict[str, list[Attempt]]:
             raise _refused(attempt, f"not every attempt at {attempt.action} says whether {odd}")
         if first.parameters != attempt.parameters:
             raise _refused(attempt, f"{attempt.action} had other parameters before")
-        success = next(each for each in others if each.ok) if attempt.ok else attempt
-        if success.after.keys() != attempt.after.keys():
-            odd = sorted(success.after.keys() ^ attempt.after.keys())[0]
+        told = after.setdefault(attempt.action, attempt.after) if attempt.ok else attempt.after
+        if told.keys() != attempt.after.keys():
+            odd = sorted(told.keys() ^ attempt.after.keys())[0]
             raise _refused(attempt, f"not every {attempt.action} says whether {odd} afterwards")
     return found
 

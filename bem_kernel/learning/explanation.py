@@ -10,10 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pysat.card import CardEnc, EncType
-
 from bem_kernel.learning.version_space import Clause, VersionSpace
 from bem_kernel.logic.cnf import Cnf, cnf_from_clauses
+from bem_kernel.logic.encodings import at_most
 from bem_kernel.sat.check import Satisfiable, check
 
 
@@ -37,10 +36,8 @@ def explain_failures(space: VersionSpace) -> Explanation:
     hits = [[variable[i] for i in reason] for reason in space.reasons]
     refusal: Cnf | None = None
     for count in range(max(0, len(space.needed) - 1), len(named) + 1):
-        bound = CardEnc.atmost(
-            list(variable.values()), count, top_id=len(named), encoding=EncType.seqcounter
-        )
-        cnf = cnf_from_clauses([*hits, *bound.clauses], max(len(named), bound.nv))
+        bound = at_most(list(variable.values()), count, len(named))
+        cnf = cnf_from_clauses([*hits, *bound.rows], bound.top)
         verdict = check(cnf)
         if isinstance(verdict, Satisfiable):
             found = tuple(space.clauses[i] for i in named if verdict.model[variable[i] - 1])

@@ -114,9 +114,9 @@ def version_space(positive: States, negative: States, width: int) -> VersionSpac
         LearningError: the width is out of range, or makes too many clauses.
     """
     n_facts = positive.shape[1]
-    candidates = all_clauses(n_facts, width)
-    kept = np.flatnonzero(np.all(truth(candidates, positive), axis=0))
-    clauses = tuple(candidates[i] for i in kept.tolist())
+    positive, negative = np.unique(positive, axis=0), np.unique(negative, axis=0)
+    # Clause by clause: a table of all clauses in all states could be large.
+    clauses = tuple(c for c in all_clauses(n_facts, width) if np.all(truth([c], positive)))
     false = np.unique(~truth(clauses, negative), axis=0)
     if not np.all(np.any(false, axis=1)):
         return None

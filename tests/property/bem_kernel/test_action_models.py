@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bem_kernel.engines.engine import evaluate
@@ -17,6 +18,7 @@ from bem_kernel.learning.action_model import ActionModel, learn_action
 from bem_kernel.learning.action_proof import justify
 from bem_kernel.learning.action_traces import Attempt
 from bem_kernel.learning.explanation import explain_failures
+from bem_kernel.learning.refinement import refine
 from bem_kernel.learning.version_space import Clause, States, all_clauses, truth
 
 N = 5
@@ -108,6 +110,27 @@ def test_circuits_and_experts_are_the_model(
     admitted = unpack_bits(evaluate(pre_circuit(model), planes), len(ALL))[:, 0]
     assert (admitted == model.pre.surely(ALL)).all()
     _check_effects(model)
+
+
+class Told:
+    """Answers every question as the truth does."""
+
+    def __init__(self, clauses: list[Clause]) -> None:
+        self._clauses = clauses
+
+    def attempt(self, action: str, before: Mapping[str, bool]) -> Attempt:
+        ok = bool(succeeds(self._clauses, np.array([list(before.values())]))[0])
+        return Attempt(action, dict(before), ok, dict(before) if ok else {})
+
+
+@settings(max_examples=25)
+@given(truths(1), rows)
+def test_questions_settle_every_conjunction(clauses: list[Clause], chosen: list[int]) -> None:
+    attempts = list(traces(clauses, (0, False, (-1,)), chosen))
+    found = refine(attempts, Told(clauses), n_random=0)
+    assert (found.model.pre.surely(ALL) == succeeds(clauses, ALL)).all()
+    assert found.settled is not None
+    assert (found.n_missed, len(found.attempts)) == (0, len(attempts) + found.n_asked)
 
 
 def _check_effects(model: ActionModel) -> None:
