@@ -68,8 +68,8 @@ def random_states(n_bits: int, words: int = 4, seed: int = 0) -> np.ndarray:
     return rng.integers(0, 1 << 63, (n_bits, words), dtype=np.uint64)
 
 
-def new_table(program: Program | None = None) -> ExpertTable:
-    sizes = {"shared_words": 4096, "expert_words": 4096, "max_experts": 8}
+def new_table(program: Program | None = None, lanes: int = 64) -> ExpertTable:
+    sizes = {"shared_words": 4096, "expert_words": 4096, "max_experts": 8, "lanes": lanes}
     table = ExpertTable(Memory(MachineConfig(n_bits=8, n_shared_bits=64, **sizes)))
     if program is not None:
         install_program(table, program)
@@ -99,6 +99,64 @@ def test_hot_code_is_found_shortened_proved_and_patched(tmp_path: Path) -> None:
     assert ends[0].registers == ends[1].registers and ends[1].halted
     assert ends[1].steps == ends[0].steps - 3 * 6
     assert propose_shorter(table, (0, 1), 50) is None  # SET alone
+
+
+def test_marks_and_annotations_stay(tmp_path: Path) -> None:
+    text = """
+.bits a b bad
+.expert swap: a = b; b = a
+.cfg start
+  SET r1, 0
+.cfg loop
+loop:
+  EXPERT swap
+  ADD r1, r1, 2
+  EXPERT swap
+  SUB r1, r1, 1
+  LT r2, r1, 5
+  JNZ r2, loop
+"""
+    claims = "at loop: 0 <= r1 < 5 & !bad\nat entry: !bad\nat exit: r1 == 5 & !bad"
+    table = new_table(lanes=1)
+    install_program(table, assemble(text), claims)
+    applied(table, propose_shorter(table, (1, 6), 400), tmp_path)
+    after = read_program(table.memory)
+    assert [(node.name, node.start) for node in after.program.nodes] == [("start", 0), ("loop", 1)]
+    assert after.annotations == claims and len(after.program.code) == 4
+    assert Machine(after.program).run(99).registers[1] == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40))
+def test_random_programs_do_the_same(seed: int) -> None:
+    rng = Random(seed)
+    texts = ["a ^ b & c", "!d | a", "e & (a | c)", "b ^ e", "c & !a | f & a", "d"]
+    lines = [".bits a b c d e f"]
+    for i in range(4):
+        targets = rng.sample("abcdef", 2)
+        lines.append(f".expert e{i}: {'; '.join(f'{t} = {rng.choice(texts)}' for t in targets)}")
+    for pc in range(12):
+        r = [rng.randrange(1, 5) for _ in range(3)]
+        kind = rng.choice(("expert", "expert", "two", "number", "set", "jump"))
+        operation = rng.choice(("ADD", "SUB", "AND", "OR", "XOR", "LT"))
+        lines.append(f"l{pc}:")
+        lines.append(
+            {
+                "expert": f"EXPERT e{rng.randrange(4)}",
+                "two": f"{operation} r{r[0]}, r{r[1]}, r{r[2]}",
+                "number": f"{operation} r{r[0]}, r{r[1]}, {rng.randrange(-2, 9)}",
+                "set": f"SET r{r[0]}, {rng.randrange(-2, 9)}",
+                "jump": f"JZ {rng.choice('abcdef')}, l{min(pc + rng.randrange(1, 4), 11)}",
+            }[kind]
+        )
+    before = assemble("\n".join(lines) + "\n")
+    after = shorter_program(before, 1000).program
+    state = random_states(6, words=1, seed=seed)
+    for lane in range(8):
+        one = state >> np.uint64(lane) & np.uint64(1)
+        ends = [Machine(program, one).run(99) for program in (before, after)]
+        assert (ends[0].state == ends[1].state).all() and ends[0].registers == ends[1].registers
+        assert ends[1].steps <= ends[0].steps
 
 
 def test_an_expert_that_does_nothing_goes(tmp_path: Path) -> None:
