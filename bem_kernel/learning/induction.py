@@ -34,7 +34,7 @@ from bem_kernel.sat.check import Satisfiable, Unsatisfiable, check
 PROOF_WIDTH = 64
 SMALL_WIDTH = 4  # a power of two, so that addresses fill it
 MIDDLE_WIDTH = 8
-_PROFILES: tuple[tuple[int, ...], ...] = ((), (3, 2))  # tried in turn; see invariant.Candidate
+_PROFILES: tuple[tuple[int, ...], ...] = ((), (1, 1), (2, 2), (3, 2))  # in turn; see Candidate
 _OWN_BUDGET = 2_000
 
 

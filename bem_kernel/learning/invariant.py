@@ -2,11 +2,12 @@
 
 Every candidate is one of a few kinds, each meaningful at every width: under a pair of control
 states (the guard), bits of the two rows are constant, equal or opposite, in place or one place
-apart, or the rows differ by one or two as numbers; addresses are equal, and rows are zeros before
-the first; a profile (control states, the lowest bits of both rows, and whether any above are set)
-does not occur. Where a guard leaves the rows unrelated, it is split by whether one of them is zero,
-since a learned counter may count otherwise there. Those that hold in all reachable pairs of states
-of a small width are stated again at the width of the proof, where induction decides.
+apart, or the rows differ by one or two as numbers, or the first is no larger; addresses are equal,
+and rows are zeros before the first; a profile (control states, the lowest bits of both rows, and
+whether any above are set) does not occur. Where a guard leaves the rows unrelated, it is split by
+whether one of them is zero, since a learned counter may count otherwise there. Those that hold in
+all reachable pairs of states of a small width are stated again at the width of the proof, where
+induction decides.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.learning.sequential import Sequential
 
-Kind = Literal["never", "first", "second", "equal", "opposite", "plus", "latch", "idle"]
+Kind = Literal["never", "first", "second", "equal", "opposite", "plus", "most", "latch", "idle"]
 Zone = tuple[Literal["first", "second"], bool]
 Part = Literal["all", "bit 0", "bit 1", "rest"]
 
@@ -38,13 +39,13 @@ class Candidate:
         kind: `never`: the profile numbered `shift` does not occur; `first`, `second`: bits of that
             machine's row are `value`; `equal`, `opposite`: bit i of the first row and bit
             i + shift of the second; `plus`: the first row is the second plus `shift`, as numbers;
-            `latch`: both machines remember the same address; `idle`: as long as the first has
-            none, both rows are zeros.
+            `most`: it is at most the second, or less where `shift` is -1; `latch`: both machines
+            remember the same address; `idle`: while the first has none, both rows are zeros.
         guard: values of the flags of the first and of the second machine; None: always.
         zone: a row, and whether it is above zero, as a further condition; None: there is none.
         part: which bits of a row.
         value: see `first`.
-        shift: see `equal`, `plus` and `never`.
+        shift: see the kinds.
         low: for `never`, how many bits of each row the profile tells apart; empty: it has only
             the flags.
     """
@@ -99,6 +100,9 @@ def _number(bits: _Bits) -> NDArray[np.int64]:
     return values
 
 
+_ABSENT = (Candidate("first", part="bit 0"), Candidate("first", part="bit 0", value=True))
+
+
 def _under(guard: tuple[int, int], x: _Bits, y: _Bits) -> list[Candidate]:
     """What holds of two rows of bits, (n, width) each, under a guard."""
     found = list(_of_rows(x, y))
@@ -106,7 +110,8 @@ def _under(guard: tuple[int, int], x: _Bits, y: _Bits) -> list[Candidate]:
         for which, row in _rows(x, y):
             above = row.any(axis=1)
             for value, here in ((True, above), (False, ~above)):
-                found += [replace(c, zone=(which, value)) for c in _of_rows(x[here], y[here])]
+                inside = _of_rows(x[here], y[here]) if here.any() else _ABSENT
+                found += [replace(c, zone=(which, value)) for c in inside]
     return [replace(candidate, guard=guard) for candidate in found]
 
 
@@ -129,6 +134,9 @@ def _of_rows(x: _Bits, y: _Bits) -> Iterator[Candidate]:
         for shift in (-2, -1, 1, 2):
             if (difference == shift).all():
                 yield Candidate("plus", shift=shift)
+        for shift in (-1, 0):
+            if (difference <= shift).all() and (difference < shift).any():
+                yield Candidate("most", shift=shift)
 
 
 def _rows(
@@ -220,9 +228,17 @@ class Statements:
                     builder.xor(x[i], y[i + shift]) for i in places if 0 <= i + shift < len(y)
                 ]
                 return differ if candidate.kind == "opposite" else [builder.not_(d) for d in differ]
+            case "most":
+                return [self._at_most(x, y, candidate.shift == 0)]
             case _:
                 shift = candidate.shift
                 return self._sum(x, y, shift) if shift > 0 else self._sum(y, x, -shift)
+
+    def _at_most(self, x: list[int], y: list[int], or_equal: bool) -> int:
+        builder, found = self._builder, self._builder.const(or_equal)
+        for a, b in zip(x, y, strict=True):
+            found = builder.mux(builder.xor(a, b), found, b)
+        return found
 
     def _sum(self, larger: list[int], smaller: list[int], by: int) -> list[int]:
         """Say that larger = smaller + by, without wrapping."""

@@ -57,6 +57,15 @@ def test_the_fewest_states_are_found_and_one_less_refuted() -> None:
     assert identify_with(task("mod-5")).proof is not None
 
 
+def test_counters_that_run_apart_are_proved() -> None:
+    language = random_language(8030, n_states=4, n_symbols=2)  # three states do, counting less
+    found = identify_with(language)
+    assert found.automaton is not None
+    assert len(found.automaton.accept) < 4
+    assert found.proof is not None
+    assert "most" in {candidate.kind for candidate in found.proof.invariant}
+
+
 def test_identification_stops_when_told_to_and_refuses_addresses() -> None:
     report = learn_language(random_language(6005, n_states=4, n_symbols=2), Effort(max_examples=30))
     assert (report.found_by, report.program, report.proof) == ("nothing", None, None)
