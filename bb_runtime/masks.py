@@ -194,7 +194,7 @@ def vocabulary_of(tokenizer: PreTrainedTokenizerBase) -> Vocabulary:
     if tokenizer not in _VOCABULARIES:
         wrapped = wrap_tokenizer(tokenizer)
         _VOCABULARIES[tokenizer] = Vocabulary(
-            [wrapped.decode_bytes([token]) for token in range(wrapped.vocab_size)]
+            wrapped, [wrapped.decode_bytes([token]) for token in range(wrapped.vocab_size)]
         )
     return _VOCABULARIES[tokenizer]
 

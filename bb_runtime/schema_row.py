@@ -7,26 +7,29 @@ from typing import Any
 
 import numpy as np
 import torch
-from llguidance import LLMatcher
+from llguidance import LLMatcher, LLTokenizer
 
-from bb_domains.json_schema.guard import CLOSING_BYTES
+from bb_domains.json_schema.guard import CLOSING_BYTES, Guard
 from bb_runtime.errors import MaskError
 from bb_runtime.json_schema import SchemaConstraint
 from bb_runtime.matcher_row import MatcherRow
-from bb_runtime.way_out import Strings, WayOut, read_strings
+from bb_runtime.way_out import Strings, WayOut
 
-_VERIFIED = 8
-_MARGIN = 64
+_VERIFIED = 4
+_MARGIN = 48
 
 
 class Vocabulary:
     """The bytes of every token, which tokens may complete an item or a key, and ways out."""
 
-    def __init__(self, token_bytes: Sequence[bytes]) -> None:
+    def __init__(self, tokenizer: LLTokenizer, token_bytes: Sequence[bytes]) -> None:
         self.token_bytes = token_bytes
         closing = [t for t, text in enumerate(token_bytes) if set(text) & set(CLOSING_BYTES)]
-        self.closing = np.array(closing, dtype=np.int64)
-        self.way_out = WayOut(token_bytes)
+        quoting = [
+            [t for t in closing if token_bytes[t].count(b'"') >= quotes] for quotes in range(1, 4)
+        ]
+        self.repeating = [np.array(tokens, dtype=np.int64) for tokens in (closing, *quoting)]
+        self.way_out = WayOut(tokenizer, token_bytes)
 
 
 class SchemaRow(MatcherRow):
@@ -56,7 +59,8 @@ class SchemaRow(MatcherRow):
         self._guard = constraint.grammar.guard
         self._left = max_new_tokens
         self._way: list[int] | None = None
-        self._strings: Strings = (False, False)
+        self._hint: list[int] | None = None
+        self._strings = Strings()
         self.text = b""
 
     def fork(self) -> SchemaRow:
@@ -84,7 +88,9 @@ class SchemaRow(MatcherRow):
             return True
         text = self._vocabulary.token_bytes[token]
         self.text += text
-        self._strings = read_strings(self._strings, text)
+        self._strings = self._strings.read(text)
+        if self._way is not None:  # most tokens change nothing about how the text may end
+            self._hint = self._way
         self._way = self._way[1:] if self._way and self._way[0] == token else None
         if self._guard is not None:
             self._guard = self._guard.feed(text)
@@ -116,13 +122,12 @@ class SchemaRow(MatcherRow):
         super().fill(words)
         if self._matcher.is_accepting():
             self.check()
-        if self._guard is not None and self._guard.is_watching:
-            self._forbid_repeats(words)
+        if self._guard is not None and self._guard.quotes_needed is not None:
+            self._forbid_repeats(words, self._guard, self._guard.quotes_needed)
 
-    def _forbid_repeats(self, words: np.ndarray) -> None:
-        closing, guard = self._vocabulary.closing, self._guard
-        assert guard is not None
-        allowed = closing[(words[closing // 32] >> (closing % 32) & 1).astype(bool)]
+    def _forbid_repeats(self, words: np.ndarray, guard: Guard, quotes_needed: int) -> None:
+        tokens = self._vocabulary.repeating[quotes_needed]
+        allowed = tokens[(words[tokens // 32] >> (tokens % 32) & 1).astype(bool)]
         for token in allowed.tolist():
             if guard.feed(self._vocabulary.token_bytes[token]) is None:
                 words[token // 32] &= ~np.uint32(1 << token % 32).view(np.int32)
@@ -162,7 +167,7 @@ class SchemaRow(MatcherRow):
         if self._left is None:
             return masked
         way = self._known_way(self._left - 1)
-        if self._left > 3 * len(way) + _MARGIN:
+        if self._left > 2 * len(way) + _MARGIN:
             return masked
         kept = {way[0]} if way else {t for t in self._eos_ids if t < len(masked)}
         values, tokens = masked.topk(min(_VERIFIED, len(masked)))
@@ -176,8 +181,8 @@ class SchemaRow(MatcherRow):
 
     def _known_way(self, most: int) -> list[int]:
         if self._way is None:
-            way_out = self._vocabulary.way_out
-            self._way = way_out.find(self._matcher, self._guard, self._strings, most)
+            self._way = self._find_way(self._matcher, self._guard, self._strings, most)
+            self._hint = self._way
         if self._way is None or len(self._way) > most:
             raise MaskError(
                 f"no way was found to end the text within the {most} tokens left",
@@ -196,6 +201,18 @@ class SchemaRow(MatcherRow):
             guard = guard.feed(text)
             if guard is None:
                 return False
-        strings = read_strings(self._strings, text)
-        way = self._vocabulary.way_out.find(matcher, guard, strings, self._left - 2)
-        return way is not None
+        strings = self._strings.read(text)
+        return self._find_way(matcher, guard, strings, self._left - 2) is not None
+
+    def _find_way(
+        self, matcher: LLMatcher, guard: Guard | None, strings: Strings, most: int
+    ) -> list[int] | None:
+        hint = self._hint
+        if (
+            hint is not None
+            and len(hint) <= most
+            and self._vocabulary.way_out.is_way(matcher, guard, hint)
+        ):
+            return hint
+        languages = self._constraint.grammar.strings
+        return self._vocabulary.way_out.find(matcher, guard, strings, languages, most)

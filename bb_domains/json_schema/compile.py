@@ -11,6 +11,7 @@ from bb_domains.json_schema.dialect import check_dialect
 from bb_domains.json_schema.emit import Emitter
 from bb_domains.json_schema.expand import Expander
 from bb_domains.json_schema.guard import Guard, Places
+from bb_domains.json_schema.regex import Language
 from bb_domains.json_schema.schemas import Schemas
 
 
@@ -21,11 +22,13 @@ class SchemaGrammar:
     Attributes:
         lark: a grammar in llguidance's dialect of Lark, whose texts are compact JSON.
         guard: keeps what the grammar cannot say; None where it says everything.
+        strings: the languages of its strings and keys that are narrower than all texts.
         annotations: (JSON pointer, keyword) of what was read as an annotation.
     """
 
     lark: str
     guard: Guard | None = None
+    strings: tuple[Language, ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()
 
 
@@ -48,4 +51,6 @@ def compile_schema(
     if start not in emitter.grammar.productive():
         raise LowerError("allows no value", where="/", fix="mend what contradicts itself")
     guard = Guard(Places(expander, root)) if emitter.needs_guard else None
-    return SchemaGrammar(emitter.grammar.lark(start), guard, annotations)
+    return SchemaGrammar(
+        emitter.grammar.lark(start), guard, tuple(emitter.grammar.languages), annotations
+    )

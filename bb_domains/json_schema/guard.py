@@ -67,9 +67,20 @@ class Guard:
     is_escaped: bool = False
 
     @property
-    def is_watching(self) -> bool:
-        """Whether anything that was written could be repeated."""
-        return any(frame.seen for frame in self.frames)
+    def quotes_needed(self) -> int | None:
+        """How many quotes a token needs to repeat something; 0: others will do, None: it cannot.
+
+        A key ends at a quote: at the next one inside a key, at the second before a key, at the
+        third inside a string that is a value.
+        """
+        if any(frame.is_unique and frame.seen for frame in self.frames):
+            return 0
+        if not any(frame.seen for frame in self.frames):
+            return None
+        if self.string_start < 0:
+            return 2
+        frame = self.frames[-1]
+        return 1 if not frame.is_array and frame.key is None else 3
 
     def feed(self, more: bytes) -> Guard | None:
         """The state after more text; None if it repeats something."""
@@ -111,7 +122,10 @@ class Guard:
             return None if is_repeated else ended
         if frame.key is not None:
             return ended
-        key = json.loads(self.text[start : at + 1])
+        try:
+            key = json.loads(self.text[start : at + 1])
+        except ValueError:  # no text, so no grammar allows it either
+            return None
         if key in frame.seen:
             return None
         named = replace(frame, key=key, seen=frame.seen | {key})
@@ -131,8 +145,8 @@ class Guard:
 
     def _item(self, at: int) -> str | None:
         """The item that ends here, where the innermost container is an array of unique items."""
-        frame = self.frames[-1]
-        if not frame.is_array or not frame.is_unique or at == frame.start:
+        frame = self.frames[-1] if self.frames else None
+        if frame is None or not frame.is_unique or at == frame.start:
             return None
         return _canonical(self.text[frame.start : at])
 
@@ -153,7 +167,10 @@ class Guard:
 
 def _canonical(text: bytes) -> str:
     """One text for all equal JSON values: keys sorted, 1.0 as 1."""
-    return json.dumps(_whole(json.loads(text)), sort_keys=True)
+    try:
+        return json.dumps(_whole(json.loads(text)), sort_keys=True)
+    except ValueError:  # no text, so no grammar allows it either
+        return ""
 
 
 def _whole(value: Any) -> Any:

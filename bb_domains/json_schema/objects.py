@@ -24,12 +24,12 @@ class ObjectWriter:
         declared = self._declared()
         free = self._free()
         objects = self._objects
+        if free:
+            self._emitter.needs_guard = True
         needed = sum(1 for _, is_needed in declared if is_needed)
         if not objects.some and objects.least <= needed and objects.most is None:
             body, refs = self._plain(declared, free)
             return [Option(f'"{{" {body} "}}"', refs)]
-        if free and (objects.least > needed + 1 or objects.some):
-            self._emitter.needs_guard = True
         return self._counted(declared, free)
 
     def _declared(self) -> list[tuple[list[Member], bool]]:

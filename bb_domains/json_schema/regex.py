@@ -14,11 +14,19 @@ where it must not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from itertools import pairwise
 
 LAST = 0x10FFFF
 Ranges = tuple[tuple[int, int], ...]
+
+
+class _Hashed:
+    """Computes its hash once: trees share parts, and every question begins with a look-up."""
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((type(self), *vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -29,40 +37,55 @@ class Chars:
 
 
 @dataclass(frozen=True)
-class Cat:
+class Cat(_Hashed):
     """One after the other; the empty one is the empty text."""
 
     items: tuple[Language, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True)
-class Or:
+class Or(_Hashed):
     """At least one of these."""
 
     items: frozenset[Language]
 
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True)
-class And:
+class And(_Hashed):
     """All of these."""
 
     items: frozenset[Language]
 
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True)
-class Not:
+class Not(_Hashed):
     """Every text that is not one of these."""
 
     item: Language
 
+    def __hash__(self) -> int:
+        return self._hash
+
 
 @dataclass(frozen=True)
-class Repeat:
+class Repeat(_Hashed):
     """`least` to `most` times; None for no upper bound."""
 
     item: Language
     least: int
     most: int | None
+
+    def __hash__(self) -> int:
+        return self._hash
 
 
 Language = Chars | Cat | Or | And | Not | Repeat

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from bb_domains.json_schema.clauses import Node
 from bb_domains.json_schema.expand import Expander
-from bb_domains.json_schema.regex import Language
+from bb_domains.json_schema.regex import ALL, Language
 from bb_domains.json_schema.terminals import lark_terminal
 
 
@@ -29,11 +29,12 @@ class Option:
 
 @dataclass
 class Grammar:
-    """Rules by name, and terminals by their right-hand sides."""
+    """Rules by name, terminals by their right-hand sides, and the languages of strings."""
 
     rules: dict[str, list[Option]] = field(default_factory=dict)
     terminals: dict[str, str] = field(default_factory=dict)
     parametric: set[str] = field(default_factory=set)
+    languages: dict[Language, None] = field(default_factory=dict)
     _languages: dict[tuple[Language, bool], str] = field(default_factory=dict)
 
     def new(self, stem: str, has_parameter: bool = False) -> str:
@@ -53,6 +54,8 @@ class Grammar:
     def terminal(self, language: Language, quoted: bool) -> str:
         """The name of a terminal."""
         key = (language, quoted)
+        if quoted and language != ALL:
+            self.languages[language] = None
         if key not in self._languages:
             body = lark_terminal(language, quoted)
             self._languages[key] = self.terminals.setdefault(body, f"T{len(self.terminals)}")
