@@ -2,9 +2,9 @@
 
 A formula is the specification's bitsets, with W = max(1, ceil(n / 64)) words for n variables:
 
-    n, m, model, then for each of the m clauses: W words pos, W words neg
+    n, m, W words where a model goes, then for each of the m clauses: W words pos, W words neg
 
-`model` is a whole address, as ADR makes it, where W words of a model go; 0: nowhere. A proof is
+A proof is
 
     formula, s, then for each of its s steps: kind, W words pos, W words neg
 
@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bem_kernel.errors import CnfError, MachineError
-from bem_kernel.isa.units import Answer, Request
+from bem_kernel.isa.core import Stop
+from bem_kernel.isa.units import AccessFault, Answer, Request
 from bem_kernel.lanes import words_for
 from bem_kernel.logic.cnf import Cnf, from_bitsets
 from bem_kernel.logic.proof import Proof, proof_from_steps
@@ -51,22 +52,22 @@ class SatUnit:
         """Decide the formula of the descriptor.
 
         Raises:
-            MachineError: the formula is too long, or the budget is spent.
-            AccessFault: a word does not exist, or may not be accessed.
+            MachineError: the formula is too long, lies where no model may be written, or the
+                budget is spent.
+            AccessFault: a word does not exist.
         """
-        n_vars, n_clauses, model = request.read(request.address, 3).tolist()
+        n_vars, n_clauses = request.read(request.address, 2).tolist()
         width = words_for(n_vars)
         work = _checked_size(width * (2 * n_clauses + 1), self.bound, "BEM_SAT_CHECK")
-        if model:
-            request.check_writable(model, width)
+        model = request.address + 2
+        _check_writable(request, model, width)
         try:
-            cnf = _formula(request, request.address + 3, n_vars, n_clauses)
+            cnf = _formula(request, model + width, n_vars, n_clauses)
         except CnfError:
             return Answer(INVALID, work)
         verdict = check(cnf, budget=self.budget, hand_over=False)
         if isinstance(verdict, Satisfiable):
-            if model:
-                request.write(model, _packed(verdict.model, width))
+            request.write(model, _packed(verdict.model, width))
             return Answer(SATISFIABLE, work)
         if isinstance(verdict, Unknown):
             raise MachineError(
@@ -97,12 +98,12 @@ class ProofUnit:
             AccessFault: a word does not exist, or may not be read.
         """
         formula, n_steps = request.read(request.address, 2).tolist()
-        n_vars, n_clauses, _ = request.read(formula, 3).tolist()
+        n_vars, n_clauses = request.read(formula, 2).tolist()
         width = words_for(n_vars)
         size = width * (2 * n_clauses + 1) + (2 * width + 1) * n_steps
         work = _checked_size(size, self.bound, "BEM_PROOF_CHECK")
         try:
-            cnf = _formula(request, formula + 3, n_vars, n_clauses)
+            cnf = _formula(request, formula + 2 + width, n_vars, n_clauses)
             proof = _proof(request, request.address + 2, n_vars, n_steps)
         except CnfError:
             return Answer(0, work)
@@ -113,6 +114,18 @@ def _checked_size(words: int, bound: int, where: str) -> int:
     if words > bound:
         raise MachineError(f"{words} words", where=where, fix=f"use at most {bound}")
     return words
+
+
+def _check_writable(request: Request, address: int, count: int) -> None:
+    """Refuse words that a program may not write; the instruction has no trap RIGHTS."""
+    try:
+        request.check_writable(address, count)
+    except AccessFault as fault:
+        if fault.stop is not Stop.RIGHTS:
+            raise
+        raise MachineError(
+            "no model may be written here", where="BEM_SAT_CHECK", fix="keep the formula in DATA"
+        ) from None
 
 
 def _formula(request: Request, address: int, n_vars: int, n_clauses: int) -> Cnf:

@@ -185,6 +185,8 @@ def call_unit(m: Moment) -> Effect:
         case Opcode.BEM_EXPERT_BATCH:
             words = _any_words(m, shared_places(m.layout))
             planes = {m.layout.plane(bit) for bit in range(m.layout.n_bits)}
+        case Opcode.BEM_SAT_CHECK:  # a model, of a size that the formula says
+            words = _any_words(m, m.layout.space_places(i).values())
         case Opcode.BEM_APPLY_PATCH:
             words = _any_words(m, m.layout.places().values())
             planes = {m.layout.plane(bit) for bit in range(m.layout.n_bits)}

@@ -126,6 +126,11 @@ class Layout:
             for i in range(self.sizes[space])
         }
 
+    def space_places(self, instruction: Instruction) -> dict[int, int]:
+        """The place of every whole address in the space of an address operand."""
+        space = instruction.space
+        return self.places() if space is Space.ANY else self.places([space])
+
     def operand_places(self, instruction: Instruction) -> dict[int, int]:
         """The place of every whole address that an address operand can mean.
 
@@ -179,6 +184,8 @@ def mutable_places(layout: Layout) -> frozenset[int]:
                     found |= shared_places(layout)
             case Opcode.BEM_EXPERT_BATCH:
                 found |= shared_places(layout)
+            case Opcode.BEM_SAT_CHECK:
+                found |= set(layout.space_places(instruction).values())
             case Opcode.BEM_APPLY_PATCH:
                 found |= set(layout.places().values())
     return frozenset(place for place in found if layout.may(place, Rights.WRITE))

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from bem_kernel.hoare.annotations import parse_annotations
+from bem_kernel.hoare.check import hoare_check
 from bem_kernel.hoare.logic_units import SatUnit
 from bem_kernel.isa.assembler import assemble
 from bem_kernel.isa.core import Stop
@@ -35,9 +37,10 @@ def solve(
 ) -> RunResult:
     """Decide a formula; its model goes to r2, or to r2 and r3."""
     stored = bitset_words(clauses, n_vars) if words is None else words
-    data = " ".join(map(str, [n_vars, len(clauses), 0, *stored]))
-    text = f".data f {data}\n.space model 2\n ADR r4, DATA[model]\n ST r4, DATA[f + 2]\n"
-    text += " BEM_SAT_CHECK r1, DATA[f]\n LD r2, DATA[model]\n LD r3, DATA[model + 1]\n"
+    room = [0] * max(1, -(-n_vars // 64)) if n_vars < 1 << 20 else []
+    data = " ".join(map(str, [n_vars, len(clauses), *room, *stored]))
+    text = f".data f {data} 0 0\n BEM_SAT_CHECK r1, DATA[f]\n"
+    text += " LD r2, DATA[f + 2]\n LD r3, DATA[f + 3]\n"
     return run(text, None if unit is None else {Opcode.BEM_SAT_CHECK: unit})
 
 
@@ -77,9 +80,17 @@ def test_what_is_too_much() -> None:
 
 
 def test_a_model_that_may_not_be_written() -> None:
-    text = ".data f 1 1 0 1 0\n ADR r4, CODE[0]\n ST r4, DATA[f + 2]\n BEM_SAT_CHECK r1, DATA[f]\n"
-    trap = run(text).trap
-    assert trap is not None and trap.kind is Stop.RIGHTS
+    trap = run(" BEM_SAT_CHECK r1, CODE[3]\n").trap
+    assert trap is not None and trap.kind is Stop.REFUSED
+    assert "no model may be written here; keep the formula in DATA" in trap.text
+
+
+def test_what_is_proved_of_a_program_counts_the_model_in() -> None:
+    text = ".data f 1 1 0 1 0\n BEM_SAT_CHECK r1, DATA[f]\n"
+    program = assemble(text)
+    claims = "allow NO_UNIT REFUSED LATENCY BOUNDS\nat exit: f[2] == 0\n"
+    report = hoare_check(program, parse_annotations(claims, program))
+    assert not report.accepted and report.refutations
 
 
 def test_proofs() -> None:
