@@ -9,6 +9,10 @@ such as an owner's address, are right.
 Beside it, for orientation, the fewest preconditions that explain the failures: what one would
 guess. It admits more and is wrong at times, which is what the careful model is for.
 
+Scripted workflows, which the service never refuses, are the second source: they show one way of
+doing each thing, and a hundred questions at most for each tool, put to the service itself, show
+what else can be done.
+
 `python -m benchmarks.proof_actions FOLDER` writes the curve, as a table and a picture.
 """
 
@@ -35,6 +39,7 @@ ATTEMPTS = (1, 2, 5, 10, 20, 50, 100, 200)
 SEEDS, MORE_SEEDS = 1, 5
 TRAIN_TRACES, HELD_OUT_TRACES = 350, 440
 HELD_OUT = 10_000
+SCRIPTED_TRACES, QUESTIONS = 400, 100
 
 
 @dataclass(frozen=True)
@@ -162,6 +167,47 @@ def _after_successes(seed: int) -> float:
         granted, admitted, *_ = _counts(group[:until], held_out[tool]).tolist()
         shares.append(admitted / granted)
     return min(shares)
+
+
+@row("proof.actions_asked", peer_name="limit", unit="of what is admissible", target=1.0)
+def asked(context: Context) -> Measured:
+    """Share admitted after scripted traces with each tool 50 times, and questions."""
+    shares = []
+    for seed in _seeds(context):
+        unsafe_, *counts = _scripted(2 * seed)
+        assert unsafe_ == 0, f"{unsafe_} unsafe calls"
+        shares.append(counts[1] / counts[0])
+    return Measured(shares, [0.9] * len(shares))
+
+
+def _scripted(seed: int) -> tuple[int, int, int]:
+    """Unsafe calls; calls granted; of these admitted."""
+    from bb_domains.api_json.exploration import Explorer
+    from bb_domains.api_json.in_process import InProcessService
+    from bb_domains.api_json.planner import World
+    from bb_domains.api_json.traces import TraceMaker
+    from bb_domains.api_json.trials import Trials
+    from bb_domains.observations import attempts_of, possible
+    from bb_domains.vocabulary import vocabulary_of
+    from bem_kernel.learning.action_traces import by_action
+    from bem_kernel.learning.refinement import refine
+
+    service = InProcessService(seed)
+    traces = list(TraceMaker(service.session(), service, seed).make("train", SCRIPTED_TRACES))
+    vocabulary = vocabulary_of(traces)
+    attempts = by_action(attempts_of(traces, vocabulary))
+    assert min(map(len, attempts.values())) >= COVERAGE
+    held_out = by_action(attempts_of(explored(seed + 1, HELD_OUT_TRACES), vocabulary))
+    trials = Trials(Explorer(World.read(service), service.session, seed), vocabulary)
+    totals = [0, 0, 0]
+    for tool, group in attempts.items():
+        limits = possible(tool, vocabulary)
+        first = group[:COVERAGE]
+        found = refine(first, trials, possible=limits, max_questions=QUESTIONS, n_random=10)
+        granted, admitted_, _, unsafe_, _ = _counts(found.attempts, held_out[tool]).tolist()
+        totals = [a + b for a, b in zip(totals, (unsafe_, granted, admitted_), strict=True)]
+    service.close()
+    return totals[0], totals[1], totals[2]
 
 
 @row(
