@@ -13,7 +13,7 @@ Scripted workflows, which the service never refuses, are the second source: they
 doing each thing, and a hundred questions at most for each tool, put to the service itself, show
 what else can be done.
 
-`python -m benchmarks.proof_actions FOLDER` writes the curve, as a table and a picture.
+`python -m benchmarks.proof_actions FOLDER` draws the curve there, and prints it as a table.
 """
 
 from __future__ import annotations
@@ -257,13 +257,12 @@ def mean_curve(curves: Sequence[Sequence[Point]]) -> list[Point]:
 
 
 def main() -> None:
-    """Write the curve over several explorers."""
+    """Draw the curve over several explorers."""
     from benchmarks.action_curve import drawing
 
     folder = Path(sys.argv[1])
     points = mean_curve([curve(seed) for seed in range(MORE_SEEDS)])
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "action-models.md").write_text(table(points))
     (folder / "action-models.svg").write_text(drawing(points))
     print(table(points), f"{points[0].calls} calls", sep="\n")
 
