@@ -13,6 +13,7 @@ from bb_core.errors import UsageError
 
 if TYPE_CHECKING:
     from bem_kernel.circuits.circuit import Circuit
+    from bem_kernel.synthesis.optimise import Optimised
 
 _MAX_SECONDS = 86_400
 
@@ -71,23 +72,32 @@ def optimise_command(
         else:
             optimise_together(program, together, budget_ms, seed, json_output)
         return
-    from bb_core.files import write_atomic
+    circuit, inputs = _subject(expressions or [], names, file, expert)
+    result = _optimised(circuit, budget_ms, seed, None if care is None else _care(care, inputs))
+    if output is not None:
+        from bb_core.files import write_atomic
+        from bem_kernel.circuits.record import circuit_record
+
+        write_atomic(output, json.dumps(circuit_record(result.circuit)) + "\n")
+    _print(circuit, result, where="" if care is None else " on the care set", as_json=json_output)
+
+
+def _optimised(circuit: Circuit, budget_ms: int, seed: int, care: Circuit | None) -> Optimised:
+    """Search, with a progress bar."""
     from bb_core.progress import Progress
-    from bem_kernel.circuits.record import circuit_record
     from bem_kernel.synthesis.optimise import optimise
 
-    circuit, inputs = _subject(expressions or [], names, file, expert)
-    care_set = None if care is None else _care(care, inputs)
     with Progress(budget_ms, "optimise") as progress:
-        result = optimise(
+        return optimise(
             circuit,
             budget_ms,
             seed=seed,
-            care=care_set,
+            care=care,
             report=lambda spent, size: progress.update(min(spent, budget_ms), note=f"{size} gates"),
         )
-    if output is not None:
-        write_atomic(output, json.dumps(circuit_record(result.circuit)) + "\n")
+
+
+def _print(circuit: Circuit, result: Optimised, *, where: str, as_json: bool) -> None:
     record = {
         "inputs": circuit.n_inputs,
         "outputs": circuit.n_outputs,
@@ -99,14 +109,14 @@ def optimise_command(
         "solver": result.equality.solver,
         "proof_steps": len(result.equality.proof),
     }
-    if json_output:
+    if as_json:
         typer.echo(json.dumps(record))
         return
     least = ", and no fewer will do" if result.optimal else ""
     typer.echo(f"{result.before} two-input gates before, {result.after} after{least}")
     typer.echo(
-        f"equal{'' if care is None else ' on the care set'}: refuted a difference in "
-        f"{record['proof_steps']} steps ({result.equality.solver}), which the checker accepts"
+        f"equal{where}: refuted a difference in {record['proof_steps']} steps "
+        f"({result.equality.solver}), which the checker accepts"
     )
 
 

@@ -76,12 +76,14 @@ def test_the_code_of_a_program_becomes_shorter(tmp_path: Path) -> None:
     assert "1 straight lines replaced; " in result.stdout and "accepted" in result.stdout
     before, after = load_program(path), load_program(shorter)
     state = np.random.default_rng(0).integers(0, 1 << 63, (5, 2), dtype=np.uint64)
-    ends = [Machine(program, state, lanes=128).run(9) for program in (before, after)]
-    assert (ends[0].state == ends[1].state).all() and ends[1].steps == 2
     again = tmp_path / "again.json"
     command = ["optimise", "--file", str(shorter), "--code", "--seconds", "1", "--json"]
     record = json.loads(RUN.invoke(app, [*command, "-o", str(again)]).stdout)
-    assert record["instructions_after"] == 2 and load_program(again).code == after.code
+    assert record["instructions_before"] == record["instructions_after"] == 2
+    programs = (before, after, load_program(again))
+    ends = [Machine(program, state, lanes=128).run(9) for program in programs]
+    for end in ends[1:]:
+        assert (ends[0].state == end.state).all() and end.steps == 2
 
 
 def test_what_experts_have_in_common_is_said(tmp_path: Path) -> None:

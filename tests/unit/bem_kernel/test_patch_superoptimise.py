@@ -89,7 +89,7 @@ def test_hot_code_is_found_shortened_proved_and_patched(tmp_path: Path) -> None:
     steps = list(trace(Machine(before), 1000))
     counts = visits((step.pc for step in steps), len(before.code))
     assert hot_spans(table, counts)[0] == (1, 8)
-    applied(table, propose_shorter(table, (1, 8), 600), tmp_path)
+    applied(table, propose_shorter(table, (1, 8), 1500), tmp_path)
     after = read_program(table.memory).program
     assert len(after.code) == len(before.code) - 3  # one expert, and one of two additions
     assert [e.name for e in after.experts][4:] == ["fused(mark,undo,last)"]
