@@ -10,7 +10,7 @@ Source: BEM core spec 5.1, 6.5, 9.4.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -175,6 +175,27 @@ def expert_system(
     words: dict[int, Word] = {bit: (slot,) for bit, slot in enumerate(state)}
     for at in range(0, n_shared_bits, WIDTH):
         words[n_bits + at // WIDTH] = shared[at : at + WIDTH]
+    first, also, initial = _beginning(start, n_shared_bits)
+    after, fault = _after_one(builder, layout, experts, choice, words)
+    known = [_claimed(builder, claim, state) for claim in assumed]
+    allowed = builder.and_(builder.not_(fault), builder.all(known))
+    exact = start.shared is not None
+    following = [slot for place in sorted(after) for slot in after[place]]
+    outputs = [*following[: len(first)], allowed, _claimed(builder, bad, state)]
+    inputs = (*state, *shared, *choice) if exact else (*state, *choice, *shared)
+    circuit = builder.circuit(outputs, inputs)
+    system = TransitionSystem(first, circuit, also, initial)
+    return ExpertSystem(tuple(experts), system, n_bits, n_shared_bits, bad)
+
+
+def _after_one(
+    builder: WordBuilder,
+    layout: _Bits,
+    experts: Sequence[Expert],
+    choice: Word,
+    words: Mapping[int, Word],
+) -> tuple[dict[int, Word], int]:
+    """The words after the expert whose number is chosen has run, and whether it faults."""
     after, fault = dict(words), builder.zero
     for number, expert in enumerate(experts):
         runs = builder.equals(choice, number)
@@ -182,18 +203,7 @@ def expert_system(
         fault = builder.or_(fault, builder.and_(runs, faulty))
         for place, word in changed.items():
             after[place] = builder.choose(runs, after[place], word)
-    known = [_claimed(builder, claim, state) for claim in assumed]
-    allowed = builder.and_(builder.not_(fault), builder.all(known))
-    following = [slot for place in sorted(after) for slot in after[place]]
-    exact = start.shared is not None
-    n_state = n_bits + n_shared_bits if exact else n_bits
-    outputs = [*following[:n_state], allowed, _claimed(builder, bad, state)]
-    circuit = builder.circuit(
-        outputs, [*state, *(shared if exact else ()), *choice] + ([] if exact else list(shared))
-    )
-    first, also, initial = _beginning(start, n_shared_bits)
-    system = TransitionSystem(first, circuit, also, initial)
-    return ExpertSystem(tuple(experts), system, n_bits, n_shared_bits, bad)
+    return after, fault
 
 
 def _claimed(builder: WordBuilder, claim: Claim, state: Word) -> int:

@@ -23,7 +23,13 @@ from bem_kernel.experts.expert import Expert
 from bem_kernel.experts.place import Place, state_bit
 from bem_kernel.experts.table import ExpertTable
 from bem_kernel.hoare.reach import DEFAULT_QUESTIONS, Bounded, Method, Reached, Unreachable, reach
-from bem_kernel.hoare.reach_experts import Claim, ExpertStep, Start, expert_system
+from bem_kernel.hoare.reach_experts import (
+    Claim,
+    ExpertStep,
+    ExpertSystem,
+    Start,
+    expert_system,
+)
 from bem_kernel.hoare.reach_proof import Lemma
 from bem_kernel.hoare.transition import TransitionSystem
 from bem_kernel.patches.invariant import read_invariants
@@ -75,21 +81,10 @@ def propose_kept(
         PatchError: it is not known, after that many questions.
         KernelError: a bit does not exist, or there is no room.
     """
-    memory = table.memory
-    experts = [*(table.expert(word) for word in table), *coming]
     own = (wanted.name, f"{wanted.name}: lemmas")
-    others = tuple(each for each in read_invariants(memory) if each.name not in own)
-    system = expert_system(
-        experts,
-        Start(memory.planes, memory.config.lanes, None),
-        Claim(wanted.holds.bits, wanted.holds.circuit >> NOT),
-        n_shared_bits=memory.config.n_shared_bits,
-        assumed=[
-            Claim(each.holds.bits, each.holds.circuit)
-            for each in others
-            if not (each.lemma and coming)
-        ],
-    )
+    others = tuple(each for each in read_invariants(table.memory) if each.name not in own)
+    assumed = [each for each in others if not (each.lemma and coming)]
+    system = _system(table, coming, wanted, assumed)
     verdict = _verdict(system.system, questions)
     if isinstance(verdict, Bounded):
         raise PatchError(
@@ -98,13 +93,27 @@ def propose_kept(
             fix="allow more, or name lemmas as invariants",
         )
     if isinstance(verdict, Reached):
-        return _bad_run(system.steps(verdict.path), [expert.name for expert in experts])
+        return _bad_run(system.steps(verdict.path), [expert.name for expert in system.experts])
     found = [wanted]
     if lemmas := verdict.evidence.reason.lemmas:
         holds = _conjunction(lemmas, verdict.cone.state)
         found.append(Invariant(own[1], holds, lemma=True))
     patch = Patch(Kind.INVARIANT, "", "", reason, provenance, invariants=(*others, *found))
     return drafted(table, patch)
+
+
+def _system(
+    table: ExpertTable, coming: Sequence[Expert], wanted: Invariant, assumed: Iterable[Invariant]
+) -> ExpertSystem:
+    """The table's experts and others, from the states of all lanes, with the wanted negated."""
+    config = table.memory.config
+    return expert_system(
+        [*(table.expert(word) for word in table), *coming],
+        Start(table.memory.planes, config.lanes, None),
+        Claim(wanted.holds.bits, wanted.holds.circuit >> NOT),
+        n_shared_bits=config.n_shared_bits,
+        assumed=[Claim(each.holds.bits, each.holds.circuit) for each in assumed],
+    )
 
 
 def _verdict(system: TransitionSystem, questions: int) -> Reached | Unreachable | Bounded:
