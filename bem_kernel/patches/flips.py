@@ -30,6 +30,9 @@ Product = tuple[int, ...]
 _BUDGET = 500
 """Conflicts spent on finding an exact fit of one size."""
 
+LARGEST_GAIN = 1 << 20
+"""What a row may gain or lose; more, such as what forbids a row, counts as this in a deviation."""
+
 _PARTS = 32
 """A product that gains less than this part of what there is to gain is not worth having."""
 
@@ -86,7 +89,7 @@ def best_flips(inputs: Bits, gains: NDArray[np.int64], limits: Limits) -> Flips:
     np.add.at(worth, place.ravel(), gains)
     most = int(worth[worth > 0].sum())
     squares = np.zeros(len(rows), dtype=np.int64)
-    np.add.at(squares, place.ravel(), gains * gains)
+    np.add.at(squares, place.ravel(), np.clip(gains, -LARGEST_GAIN, LARGEST_GAIN) ** 2)
     if most * most < limits.significance * int(squares[worth > 0].sum()) or not most:
         return NONE
     dearest = rows[worth.argmax()]

@@ -30,6 +30,7 @@ from bem_kernel.patches.correction import (
     whole,
 )
 from bem_kernel.patches.edits import perform
+from bem_kernel.patches.flips import LARGEST_GAIN
 from bem_kernel.patches.localise import Suspect, localise
 from bem_kernel.patches.obligations import obligations
 from bem_kernel.patches.patch import Entry, Kind, Patch
@@ -115,7 +116,8 @@ class Study:
         table: of the machine, as it was then.
         playback: of the stretch, for its trace and loss; its machine is used up.
         suspects: G(τ).
-        cases: by expert, states (rows, N) bool and gains of inverting outputs (rows, outputs).
+        cases: by expert, states (rows, N) bool and gains of inverting outputs (rows, outputs), of
+            rewards beyond 2**20 their high bits.
     """
 
     window: Window
@@ -151,7 +153,8 @@ def study(window: Window, search: Search | None = None) -> Study:
         moments = _chosen(laboratory, playback.moments, identifier, set(impacts), wanted.steps)
         tried = [laboratory.invert_outputs(moment)[identifier] for moment in moments]
         bits = np.concatenate([trials.bits for trials in tried])
-        cases[identifier] = (bits, np.concatenate([trials.gains for trials in tried]))
+        gains = np.concatenate([trials.gains for trials in tried])
+        cases[identifier] = (bits, gains >> _shift(playback))
     return Study(window, twin_of(window).table, playback, suspects, cases)
 
 
@@ -273,6 +276,12 @@ def _with_refuted(
         return bits, gains
     dear = np.full((len(rows), gains.shape[1]), _FORBIDDEN, dtype=np.int64)
     return np.concatenate([bits, rows]), np.concatenate([gains, dear])
+
+
+def _shift(playback: Playback) -> int:
+    """Low bits of a gain that do not count, so that sums of squares fit 64 bits."""
+    span = playback.limits.greatest - playback.limits.least
+    return max(0, span.bit_length() - LARGEST_GAIN.bit_length())
 
 
 def _mean_gates(playback: Playback, table: ExpertTable) -> int:

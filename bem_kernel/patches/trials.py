@@ -144,7 +144,8 @@ class Laboratory:
 
     def _invert_each(self, moment: Moment, chosen: Mapping[int, Word]) -> dict[int, Trials]:
         """One run for each output of each expert in each lane."""
-        actual = self._earned(moment, [(self._expert(w), mask) for w, mask in chosen.items()]).sum()
+        course = [(self._expert(word), mask) for word, mask in chosen.items()]
+        actual = int(self._earned(moment, course).sum())
         found = {}
         for word, mask in chosen.items():
             others = [(self._expert(other), m) for other, m in chosen.items() if other != word]
@@ -156,9 +157,17 @@ class Laboratory:
                 one = _mask(lane, len(mask))
                 for output in range(found[word].gains.shape[1]):
                     own = [(self._expert(word), mask & ~one), (self._expert(word, output), one)]
-                    earned = self._earned(moment, [*others, *own]).sum()
-                    found[word].gains[row, output] = earned - actual
+                    gain = self._gained(moment, [*others, *own], actual)
+                    found[word].gains[row, output] = gain
         return found
+
+    def _gained(self, moment: Moment, batch: Batch, actual: int) -> int:
+        """What another course earns more; one that stops the machine loses all there is to lose."""
+        try:
+            return int(self._earned(moment, batch).sum()) - actual
+        except KernelError:  # the world's expert computes an address that does not exist
+            limits = self.playback.limits
+            return self.horizon * (limits.least - limits.greatest)
 
     def _no_trials(self, moment: Moment, word: int, lanes: NDArray[np.intp]) -> Trials:
         bits = unpack_bits(moment.planes, self.playback.machine.memory.config.lanes)[lanes]

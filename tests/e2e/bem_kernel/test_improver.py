@@ -148,7 +148,12 @@ def test_its_log_and_image_are_a_store(tmp_path: Path) -> None:
         assert store.table.find("sure")
 
 
-def test_what_is_written_to_shared_memory_is_mended_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("width", "weight"), [(1, 1), (26, 1 << 20)]
+)  # all there is, or half of it
+def test_what_is_written_to_shared_memory_is_mended_too(
+    tmp_path: Path, width: int, weight: int
+) -> None:
     """The expert is to write asked & known to bit 3 of M, and the world reads it there."""
     memory = Memory(MachineConfig(n_bits=4, n_shared_bits=64, lanes=1, max_experts=16))
     machine = ExpertMachine(memory)
@@ -162,13 +167,13 @@ def test_what_is_written_to_shared_memory_is_mended_too(tmp_path: Path) -> None:
             right,
             (),
             gathers=(shared_bit(3),),
-            scatters=(Scatter(shared_bit(8), None),),
+            scatters=(Scatter(shared_bit(7 + width), None),),
         ),
         findable=False,
     )
-    world = CompiledWorld((FieldReward(Field(8, 1)),), noise=(0, 1), expert=judge)
+    world = CompiledWorld((FieldReward(Field(8, width), weight),), noise=(0, 1), expert=judge)
     with Ledger(tmp_path / "log") as log, Improver(machine, world, log, workers="idle") as improver:
-        assert losses(machine, world, 2)[1] == 0
+        assert losses(machine, world, 2)[1] == (0 if width == 1 else 32_767)
     assert [done.proposal.patch.kind for done in improver.applied] == [Kind.SPLIT]
 
 
