@@ -69,8 +69,8 @@ def schema_constraint(schema: Any, unknown_formats: _Formats = "refuse") -> Sche
             f"a JSON Schema must be an object here, not {schema!r}", where="masks", fix="use {}"
         )
     try:
-        key = (json.dumps(schema), unknown_formats)
-    except (TypeError, ValueError) as error:
+        key = (json.dumps(schema, allow_nan=False), unknown_formats)
+    except (TypeError, ValueError, RecursionError) as error:
         raise MaskError(
             f"the JSON Schema is no JSON: {error}", where="masks", fix="write plain JSON"
         ) from error

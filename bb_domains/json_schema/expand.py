@@ -42,6 +42,7 @@ from bb_domains.json_schema.regex import Language
 from bb_domains.json_schema.schemas import Schemas
 
 MOST_CLAUSES = 512
+_MOST_WORK = 300_000
 _CHECKED_FROM = 16
 
 
@@ -60,6 +61,7 @@ class Expander:
         self._formulas: dict[tuple[Literal, str], Formula] = {}
         self._empty: dict[tuple[Node, str, bool], bool] = {}
         self._open: list[Literal] = []
+        self._work = 0
 
     def clauses(self, node: Node, kind: str) -> list[Clause]:
         """The clauses of one kind; none if no value of that kind can satisfy the node.
@@ -89,6 +91,9 @@ class Expander:
         """The clauses of all that satisfy one of `clauses` and the formula."""
         if not clauses:
             return []
+        self._work += len(clauses)
+        if self._work > _MOST_WORK:
+            raise LowerError("is too much work", where="/", fix="simplify the schema")
         match formula:
             case Is(clause):
                 met = [meet(one, clause) for one in clauses]

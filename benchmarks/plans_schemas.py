@@ -1,0 +1,240 @@
+"""How much of JSON Schema do the masks keep, do decodes end, and what do they cost the model?
+
+Data: a sample of MaskBench [Geng et al., "JSONSchemaBench", arXiv 2501.10868], schemas with
+labelled instances, and the function-calling data (`benchmarks.bfcl`). The labels were made by
+validators to which a format that no standard knows says nothing, so here such formats are
+annotations.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.bfcl import CATEGORIES, Task, tasks
+from benchmarks.frame import Context, Measured, UnavailableError, row
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher, LLTokenizer
+    from transformers import PreTrainedTokenizerBase
+
+BUDGET = 256
+COMPACT = (",", ":")
+
+
+@lru_cache(maxsize=1)
+def _tokenizer() -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    from bb_nn.base import EMBEDDED
+
+    if not (EMBEDDED / "tokenizer.json").exists():
+        raise UnavailableError("no embedded base rail", where="plans_schemas", fix="bb base train")
+    return AutoTokenizer.from_pretrained(EMBEDDED, local_files_only=True)
+
+
+def _wrapped() -> LLTokenizer:
+    from bb_runtime.masks import wrap_tokenizer
+
+    return wrap_tokenizer(_tokenizer())
+
+
+def _data(context: Context, folder: str) -> Path:
+    if context.data is None or not (context.data / folder).exists():
+        raise UnavailableError(f"no {folder} data", where="plans_schemas", fix="give --data DIR")
+    return context.data
+
+
+def _labelled(context: Context) -> list[dict[str, Any]]:
+    """Schemas with labelled instances: every eighth, or all."""
+    path = _data(context, "maskbench") / "maskbench" / "sample.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines[:: 1 if context.full else 8]]
+
+
+def _text(value: Any, separators: tuple[str, str] | None) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=separators)
+
+
+def _raw(schema: Any) -> LLMatcher | None:
+    """The matcher of llguidance's own compiler, None where it refuses the schema."""
+    from llguidance import LLMatcher
+
+    matcher = LLMatcher(_wrapped(), LLMatcher.grammar_from_json_schema(schema), log_level=0)
+    return None if matcher.is_error() else matcher
+
+
+def _accepts_raw(schema: Any, values: Sequence[Any]) -> list[bool] | None:
+    matcher = _raw(schema)
+    if matcher is None:
+        return None
+    found = []
+    for value in values:
+        one = matcher.deep_copy()
+        tokens = _wrapped().tokenize_str(_text(value, None))
+        found.append(one.consume_tokens(tokens) and one.is_accepting())
+    return found
+
+
+def _accepts(schema: Any, values: Sequence[Any]) -> list[bool] | None:
+    """Whether our grammar and guard accept each value; None where the schema is refused by name."""
+    from llguidance import LLMatcher
+
+    from bb_runtime.errors import MaskError
+    from bb_runtime.json_schema import schema_constraint
+
+    try:
+        grammar = schema_constraint(schema, "annotate").grammar
+    except MaskError:
+        return None
+    matcher = LLMatcher(_wrapped(), LLMatcher.grammar_from_lark(grammar.lark), log_level=0)
+    assert not matcher.is_error(), matcher.get_error()
+    found = []
+    for value in values:
+        one, text = matcher.deep_copy(), _text(value, COMPACT)
+        is_in = one.consume_tokens(_wrapped().tokenize_str(text)) and one.is_accepting()
+        guard = grammar.guard
+        found.append(is_in and (guard is None or guard.feed(text.encode()) is not None))
+    return found
+
+
+def _judge(context: Context, accepts: Any) -> tuple[float, int]:
+    """The share of schemas whose instances are all judged as labelled, and wrong acceptances."""
+    right = wrong = 0
+    entries = _labelled(context)
+    for entry in entries:
+        labels = [test["valid"] for test in entry["tests"]]
+        found = accepts(entry["schema"], [test["data"] for test in entry["tests"]])
+        right += found == labels
+        wrong += sum(a and not b for a, b in zip(found or (), labels, strict=False))
+    return right / len(entries), wrong
+
+
+@row("plans.schemas_kept", peer_name="limit", unit="of schemas", target=1.0)
+def schemas_kept(context: Context) -> Measured:
+    """MaskBench schemas whose instances are all accepted and refused as labelled."""
+    return Measured([_judge(context, _accepts)[0]], [0.92])
+
+
+@row("plans.schemas_kept_llguidance", peer_name="llguidance", unit="of schemas", target=1.09)
+def schemas_kept_llguidance(context: Context) -> Measured:
+    """The same against llguidance's own compiler of JSON Schema."""
+    return Measured([_judge(context, _accepts)[0]], [_judge(context, _accepts_raw)[0]])
+
+
+@row("plans.schemas_wrong", peer_name="limit", unit="instances", target=1.0, better="less")
+def schemas_wrong(context: Context) -> Measured:
+    """MaskBench instances that are accepted though they are labelled invalid."""
+    return Measured([_judge(context, _accepts)[1]], [0])
+
+
+def _tasks(context: Context) -> Iterable[Task]:
+    """Tasks of all categories: every fortieth, or all."""
+    data = _data(context, "bfcl")
+    step = 1 if context.full else 40
+    return chain.from_iterable(list(tasks(data, name))[::step] for name in CATEGORIES)
+
+
+@row("plans.calls_finished", peer_name="limit", unit="of decodes", target=1.0)
+def calls_finished(context: Context) -> Measured:
+    """Function calls by the untuned base rail that end within 256 tokens and validate."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from bb_nn.base import EMBEDDED
+    from bb_runtime.errors import MaskError
+    from bb_runtime.json_decode import decode_json
+
+    tokenizer = _tokenizer()
+    torch.set_num_threads(1)
+    model = AutoModelForCausalLM.from_pretrained(EMBEDDED, local_files_only=True).float().eval()
+    found = []
+    for task in _tasks(context):
+        prompt = task.request[:400] + "\n"
+        try:
+            decode_json(model, tokenizer, prompt, task.schema, max_new_tokens=BUDGET)
+            found.append(1.0)
+        except MaskError:
+            found.append(0.0)
+    return Measured([sum(found) / len(found)], [1.0])
+
+
+def _forced_share(matcher: LLMatcher, tokens: Sequence[int]) -> int | None:
+    """Calls of a model that writes these tokens where forced ones cost none; None if refused."""
+    calls = at = 0
+    while at < len(tokens):
+        forced = matcher.compute_ff_tokens()
+        same = 0
+        for one, other in zip(forced, tokens[at:], strict=False):
+            if one != other:
+                return None
+            same += 1
+        step = list(tokens[at : at + max(same, 1)])
+        calls += not same
+        if not matcher.consume_tokens(step):
+            return None
+        at += len(step)
+    return calls
+
+
+def _ordered(task: Task) -> Any:
+    """The calls of the ground truth, with their arguments in declared order."""
+    declared = {name: list(schema.get("properties", ())) for name, schema in task.functions}
+    calls = []
+    for call in task.calls[:4]:
+        names = [name for name in declared.get(call["name"], ()) if name in call["arguments"]]
+        arguments = {name: call["arguments"][name] for name in names}
+        calls.append({"name": call["name"], "arguments": arguments})
+    return calls if task.is_parallel else calls[0]
+
+
+def _calls_per_token(context: Context) -> tuple[float, float]:
+    """Model calls per token of the ground truth's calls: under our grammar, under llguidance's."""
+    from llguidance import LLMatcher
+
+    from bb_domains.json_schema.compile import compile_schema
+
+    totals = [[0, 0], [0, 0]]
+    for task in _tasks(context):
+        if not task.calls:
+            continue
+        lark = LLMatcher.grammar_from_lark(compile_schema(task.schema).lark)
+        raw = _raw(task.schema)
+        if raw is None:
+            continue
+        found = []
+        for matcher, separators in (
+            (LLMatcher(_wrapped(), lark, log_level=0), COMPACT),
+            (raw, None),
+        ):
+            tokens = _wrapped().tokenize_str(_text(_ordered(task), separators))
+            found.append((_forced_share(matcher, tokens), len(tokens)))
+        if all(calls is not None for calls, _ in found):
+            for total, (calls, length) in zip(totals, found, strict=True):
+                total[0] += calls or 0
+                total[1] += length
+    ours, peer = (calls / length for calls, length in totals)
+    return ours, peer
+
+
+@row("plans.model_calls", peer_name="limit", unit="calls/token", target=1.0, better="less")
+def model_calls(context: Context) -> Measured:
+    """Calls of the model per token of function calls, forced tokens free."""
+    return Measured([_calls_per_token(context)[0]], [0.70])
+
+
+@row(
+    "plans.model_calls_llguidance",
+    peer_name="llguidance",
+    unit="calls/token",
+    target=1.1,
+    better="less",
+)
+def model_calls_llguidance(context: Context) -> Measured:
+    """The same against llguidance's own compiler with its flexible whitespace."""
+    ours, peer = _calls_per_token(context)
+    return Measured([ours], [peer])
