@@ -3,7 +3,8 @@
 Rows `proof.learn_<task>_*` learn with a reference to ask: the examples are the words whose verdict
 was asked for, and nothing else is known of the language but that exact comparisons at a small width
 find the next word. Rows `…_passive` are beside them: random words, nobody asked, the number after
-which the smallest program that explains them is proved equal; they are shown, not judged.
+which the smallest program that explains them is proved equal; in `…_passive_exact` it is not of the
+template but the smallest automaton. They are shown, not judged.
 The two random languages, a counter automaton and a finite one, come from seeds that nothing was
 tuned on; `…_random_share` draws many, of up to four states, and counts those with a proof.
 Networks beside them: `proof_networks`.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from random import Random
 from typing import TYPE_CHECKING
 
 from benchmarks.frame import Context, Measured, row
@@ -21,14 +23,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from bem_kernel.learning.alphabet import Alphabet
+    from bem_kernel.learning.examples import Example
     from bem_kernel.learning.language import LanguageReport
     from bem_kernel.learning.reference import Reference
+    from bem_kernel.learning.sequential import Family
     from bem_kernel.learning.template import Learned
 
 TASKS = ("parity", "majority", "dyck-online", "dyck-final", "mod-3", "mod-5", "mod-7", "key-value")
 RANDOM = ("random-a", "random-b")
 MOST_EXAMPLES, MOST_SECONDS = 64, 30
 TOKENS_PER_SECOND = 5e6
+Word = tuple[tuple[int, ...], bool]
 _UNSEEN = 1_000_000  # random languages of seeds from here on
 
 
@@ -101,23 +107,99 @@ def _declare(name: str) -> None:
         better="less",
     )
     def passive(context: Context) -> Measured:
-        count = _passive_count(language_named(name, context.seed), context)
-        return Measured([count], [MOST_EXAMPLES])
+        return Measured([_passive_count(name, "template", context)], [MOST_EXAMPLES])
+
+    if name == "key-value":
+        return
+
+    @row(
+        f"proof.learn_{slug}_passive_exact",
+        peer_name=f"{MOST_EXAMPLES}, for orientation",
+        unit="labelled examples",
+        target=0.0,
+        better="less",
+    )
+    def passive_exact(context: Context) -> Measured:
+        return Measured([_passive_count(name, "exact", context)], [MOST_EXAMPLES])
 
 
-def _passive_count(language: Reference, context: Context) -> float:
+def _passive_count(name: str, method: str, context: Context) -> float:
     """Random examples until the program is proved; infinite if the most do not suffice."""
-    from bem_kernel.learning.examples import draw_examples
     from bem_kernel.learning.induction import prove_equal
     from bem_kernel.learning.search import learn_passive
 
-    addresses = 4 if language.alphabet.keyed else 1
-    for count in (16, 32, 64, 128, 256, *((512, 1024) if context.full else ())):
-        data = draw_examples(language, count, 10, context.seed, addresses)
-        program = learn_passive(language.alphabet, data).program
+    language = language_named(name, context.seed)
+    for count in (16, 32, 64, 128, *((256, 512) if context.full else ())):
+        data = _passive_data(name, language, count, context.seed)
+        if method == "template":
+            program: Family | None = learn_passive(language.alphabet, data).program
+        else:
+            program = _exact(language.alphabet, data)
         if program is not None and prove_equal(program, language) is not None:
             return count
     return float("inf")
+
+
+def _passive_data(name: str, language: Reference, count: int, seed: int) -> list[Example]:
+    """Random words of up to 12 tokens; of brackets, half of them match or nearly do."""
+    from bem_kernel.learning.examples import Example, draw_examples
+
+    rng, brackets = Random(seed), name.startswith("dyck")
+    drawn = draw_examples(
+        language, count // 2 if brackets else count, 12, seed, 4 if language.alphabet.keyed else 1
+    )
+    data = {example.word: example for example in drawn}
+    while brackets and len(data) < count:
+        ((word, verdict),) = words_of(name, [rng.randint(1, 12)], rng)
+        data[word] = Example(word, verdict)
+    return list(data.values())
+
+
+def _exact(alphabet: Alphabet, data: list[Example]) -> Family | None:
+    """The smallest automaton, with a counter if two states do with one."""
+    from bem_kernel.errors import LearningError
+    from bem_kernel.learning.identify import identify
+    from bem_kernel.learning.identify_counter import identify_counter
+
+    try:
+        return identify_counter(alphabet, data, max_states=2)
+    except LearningError:
+        return identify(alphabet, data).automaton
+
+
+def words_of(name: str, lengths: list[int], rng: Random) -> list[Word]:
+    """Random words of given lengths with their verdicts; of brackets half match, or nearly."""
+    language = language_named(name, 0)
+    found = []
+    for length in lengths:
+        word = [rng.randrange(2) for _ in range(length)]
+        if name.startswith("dyck"):
+            word = _brackets(length, rng)
+        elif name.startswith("mod") and rng.random() < 0.5:
+            word = _divisible(word, int(name.partition("-")[2]), rng)
+        found.append((tuple(word), list(language.verdicts(word))[-1]))
+    return found
+
+
+def _brackets(length: int, rng: Random) -> list[int]:
+    """All match, or, in half of the words, all but one."""
+    word, depth = list[int](), 0
+    for left in range(length - length % 2, 0, -1):
+        closes = depth > 0 and (depth == left or rng.random() < 0.5)
+        depth += -1 if closes else 1
+        word.append(int(closes))
+    if not word or rng.random() < 0.5:
+        word = word or [0]
+        word[rng.randrange(len(word))] ^= 1
+    return word
+
+
+def _divisible(word: list[int], modulus: int, rng: Random) -> list[int]:
+    """With so many ones turned to zeros that their number is divisible."""
+    ones = [i for i, bit in enumerate(word) if bit]
+    for place in rng.sample(ones, len(ones) % modulus):
+        word[place] = 0
+    return word
 
 
 def _walk(rng: np.random.Generator, length: int) -> NDArray[np.int32]:

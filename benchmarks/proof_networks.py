@@ -21,7 +21,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.frame import Context, Measured, UnavailableError, row
-from benchmarks.proof_learning import language_named, learned, template_program
+from benchmarks.proof_learning import Word, learned, template_program, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,8 +38,6 @@ _MOST = 262_144
 _BATCH, _EVERY, _TESTS, _ENOUGH = 64, 1024, 1000, 0.99
 _PAD = 2
 
-Word = tuple[tuple[int, ...], bool]
-
 
 class Trained(NamedTuple):
     """A finished run: examples seen, and shares right on other words, as long and longer."""
@@ -47,41 +45,6 @@ class Trained(NamedTuple):
     examples: int
     right: float
     right_long: float
-
-
-def words_of(name: str, lengths: list[int], rng: Random) -> list[Word]:
-    """Random words of given lengths with their verdicts; of brackets half match, or nearly."""
-    language = language_named(name, 0)
-    found = []
-    for length in lengths:
-        word = [rng.randrange(2) for _ in range(length)]
-        if name.startswith("dyck"):
-            word = _brackets(length, rng)
-        elif name.startswith("mod") and rng.random() < 0.5:
-            word = _divisible(word, int(name.partition("-")[2]), rng)
-        found.append((tuple(word), list(language.verdicts(word))[-1]))
-    return found
-
-
-def _brackets(length: int, rng: Random) -> list[int]:
-    """All match, or, in half of the words, all but one."""
-    word, depth = list[int](), 0
-    for left in range(length - length % 2, 0, -1):
-        closes = depth > 0 and (depth == left or rng.random() < 0.5)
-        depth += -1 if closes else 1
-        word.append(int(closes))
-    if not word or rng.random() < 0.5:
-        word = word or [0]
-        word[rng.randrange(len(word))] ^= 1
-    return word
-
-
-def _divisible(word: list[int], modulus: int, rng: Random) -> list[int]:
-    """With so many ones turned to zeros that their number is divisible."""
-    ones = [i for i, bit in enumerate(word) if bit]
-    for place in rng.sample(ones, len(ones) % modulus):
-        word[place] = 0
-    return word
 
 
 def test_words(name: str, seed: int) -> tuple[list[Word], list[Word]]:

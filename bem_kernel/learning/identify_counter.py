@@ -10,7 +10,7 @@ Source: Heule and Verwer 2010 (the encoding); Valiant and Paterson 1975 (one-cou
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -156,10 +156,58 @@ class CounterEncoding:
         )
         return CounterAutomaton("identified", self.alphabet, moves, accept)
 
+    def quietest(self) -> CounterAutomaton | None:
+        """An automaton that counts in as few moves as possible, in the sense that none can go.
+
+        Examples do not say what a counter does that is never looked at again; one that stands
+        still there never overflows.
+        """
+        model, quiet = self.formula.solve(), list[int]()
+        if model is None:
+            return None
+        for change in (*self._ups, *self._downs):
+            if model[change - 1]:
+                other = self.formula.solve([*quiet, -change])
+                if other is None:
+                    continue
+                model = other
+            quiet.append(-change)
+        return self.automaton(model)
+
     def forbid(self, model: _Model) -> None:
         """Demand another automaton than the model's."""
         tables = [*self._moves, *self._ups, *self._downs, *self._accepts]
         self.formula.add([[-v if model[v - 1] else v for v in tables]])
+
+
+def identify_counter(
+    alphabet: Alphabet, examples: Sequence[Example], max_states: int = MAX_STATES
+) -> CounterAutomaton:
+    """Find the smallest counter automaton that explains all examples, nobody being asked.
+
+    Raises:
+        LearningError: the alphabet has addresses, or the examples need more states than allowed.
+    """
+    _refuse_addresses(alphabet)
+    for n in range(1, max_states + 1):
+        with GrowingFormula() as formula:
+            encoding = CounterEncoding(formula, alphabet, n)
+            for example in examples:
+                encoding.add_example(example.word, example.verdict)
+            if (automaton := encoding.quietest()) is not None:
+                return automaton
+    raise LearningError(
+        f"{max_states} states with a counter do not explain the examples",
+        where="identify_counter",
+        fix="learn with the template",
+    )
+
+
+def _refuse_addresses(alphabet: Alphabet) -> None:
+    if alphabet.keyed:
+        raise LearningError(
+            "the alphabet has addresses", where="identify_counter", fix="learn with the template"
+        )
 
 
 def identify_with(
@@ -181,10 +229,7 @@ def identify_with(
     Raises:
         LearningError: the alphabet has addresses.
     """
-    if reference.alphabet.keyed:
-        raise LearningError(
-            "the alphabet has addresses", where="identify_counter", fix="learn with the template"
-        )
+    _refuse_addresses(reference.alphabet)
     asking = _Asking(reference, effort or Effort(), seed, {e.word: e for e in examples})
     refusals: list[Cnf] = []
     for n in range(1, MAX_STATES + 1):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
 from random import SystemRandom
 
 import pytest
 
 from bem_kernel.errors import LearningError
 from bem_kernel.learning.examples import label
-from bem_kernel.learning.identify_counter import identify_with
+from bem_kernel.learning.identify_counter import identify_counter, identify_with
+from bem_kernel.learning.induction import prove_equal
 from bem_kernel.learning.language import learn_language
 from bem_kernel.learning.random_language import random_automaton, random_language
 from bem_kernel.learning.reference import Reference, Registers
@@ -90,3 +92,16 @@ def test_languages_drawn_in_this_very_run_are_all_learned(n_states: int, n_symbo
         for language in drawn:
             report = learn_language(language, Effort(time_ms=120_000))
             assert report.proof is not None, (language.name, n_states, n_symbols)
+
+
+def test_given_examples_alone_the_quietest_counter_is_taken() -> None:
+    brackets = task("dyck-final")
+    words = [word for length in range(7) for word in product((0, 1), repeat=length)]
+    examples = [label(brackets, word) for word in words]
+    found = identify_counter(brackets.alphabet, examples)
+    assert len(found.accept) == 2
+    assert prove_equal(found, brackets) is not None  # it stands still where all is lost
+    with pytest.raises(LearningError, match=r"identify_counter: 1 states with a counter do not"):
+        identify_counter(brackets.alphabet, examples, max_states=1)
+    with pytest.raises(LearningError, match=r"identify_counter: the alphabet has addresses"):
+        identify_counter(Registers().alphabet, [])
