@@ -194,9 +194,7 @@ def _declare(name: str) -> None:
     )
     def longer(context: Context) -> Measured:
         theirs = lstm(context).right_long
-        return Measured(
-            [ours_right(name, context.seed, test_words(name, context.seed)[1])], [theirs]
-        )
+        return Measured([ours_right(name, context.seed, far=True)], [theirs])
 
 
 for _name in TASKS:
@@ -213,6 +211,4 @@ def transformer(context: Context) -> Measured:
     """Parity at the training lengths, which a transformer does not learn."""
     most = 65_536 if context.full else 8_192
     theirs = train("transformer", "parity", DEFAULT_RATE, context.seed, most).right
-    return Measured(
-        [ours_right("parity", context.seed, test_words("parity", context.seed)[0])], [theirs]
-    )
+    return Measured([ours_right("parity", context.seed, far=False)], [theirs])

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from bem_kernel.learning.alphabet import Alphabet
     from bem_kernel.learning.automaton import Automaton
     from bem_kernel.learning.examples import Example
-    from bem_kernel.learning.reference import Reference
+    from bem_kernel.learning.reference import CounterAutomaton, Reference
     from bem_kernel.learning.search import Report
     from bem_kernel.learning.template import Learned
+
+    Program = Learned | Automaton | CounterAutomaton
 
 
 class Method(StrEnum):
@@ -29,6 +31,7 @@ class Method(StrEnum):
 
     TEMPLATE = "template"
     EXACT = "exact"
+    COUNTER = "counter"
     MERGE = "merge"
 
 
@@ -48,7 +51,8 @@ def learn(
         str | None, typer.Option("--against", help="Prove the result against this named language.")
     ] = None,
     method: Annotated[
-        Method, typer.Option(help="template: counters, stacks, registers; exact, merge: automata.")
+        Method,
+        typer.Option(help="template: any; exact, merge: automata; counter: with a counter."),
     ] = Method.TEMPLATE,
     width: Annotated[int, typer.Option(min=2, max=1024, help="Cells, of the proof too.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the words that are asked.")] = 0,
@@ -104,7 +108,7 @@ def _by_questions(
 
 def _from_file(
     file: Path, method: Method, goal: tuple[Reference | None, int]
-) -> tuple[Learned | Automaton | None, dict[str, Any]]:
+) -> tuple[Program | None, dict[str, Any]]:
     from bb_core.files import read_text
     from bem_kernel.learning.examples import read_examples
     from bem_kernel.learning.induction import prove_equal
@@ -113,7 +117,7 @@ def _from_file(
     reference, width = goal
     alphabet = None if reference is None else reference.alphabet
     alphabet, examples = read_examples(read_text(file), str(file), alphabet)
-    program: Learned | Automaton | None
+    program: Program | None
     if method is Method.TEMPLATE:
         report = learn_passive(alphabet, examples)
         program, record = report.program, _record(report)
@@ -130,16 +134,20 @@ def _from_file(
 
 def _automaton(
     alphabet: Alphabet, examples: Sequence[Example], method: Method
-) -> tuple[Automaton, dict[str, Any]]:
+) -> tuple[Automaton | CounterAutomaton, dict[str, Any]]:
     from bem_kernel.learning.identify import identify
+    from bem_kernel.learning.identify_counter import identify_counter
     from bem_kernel.learning.merging import merge_states
 
+    automaton: Automaton | CounterAutomaton
     if method is Method.EXACT:
         automaton = identify(alphabet, examples).automaton
+    elif method is Method.COUNTER:
+        automaton = identify_counter(alphabet, examples)
     else:
         automaton = merge_states(alphabet, examples)
     record = {"found": True, "chosen_by": "data", "examples": len(examples), "proved": False}
-    return automaton, record | {"method": method.value, "states": len(automaton)}
+    return automaton, record | {"method": method.value, "states": len(automaton.accept)}
 
 
 def _record(report: Report) -> dict[str, Any]:
@@ -163,7 +171,7 @@ def _proved(name: str, width: int, statements: int) -> dict[str, Any]:
     return {"proved": True, "against": name, "width": width, "invariant": statements}
 
 
-def _refuted(program: Learned | Automaton, reference: Reference) -> dict[str, Any]:
+def _refuted(program: Program, reference: Reference) -> dict[str, Any]:
     from bem_kernel.learning.product import compare
 
     found = compare(program, reference, 4)
@@ -171,16 +179,16 @@ def _refuted(program: Learned | Automaton, reference: Reference) -> dict[str, An
     return {"proved": False, "counterexample": word}
 
 
-def _save(program: Learned | Automaton, width: int, out: Path | None, svg: Path | None) -> None:
+def _save(program: Program, width: int, out: Path | None, svg: Path | None) -> None:
     from bb_core.files import write_atomic
     from bem_kernel.circuits.record import circuit_record
     from bem_kernel.learning.automaton import Automaton
     from bem_kernel.learning.automaton_drawing import draw_automaton
-    from bem_kernel.learning.template import learned_record
+    from bem_kernel.learning.template import Learned, learned_record
     from bem_kernel.learning.unfolding import unfold
 
     if out is not None:
-        record: dict[str, Any] = {} if isinstance(program, Automaton) else learned_record(program)
+        record: dict[str, Any] = learned_record(program) if isinstance(program, Learned) else {}
         record |= {"width": width, "circuit": circuit_record(program.at(width).circuit)}
         write_atomic(out, json.dumps(record) + "\n")
     if svg is not None:

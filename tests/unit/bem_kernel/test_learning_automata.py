@@ -248,6 +248,20 @@ def test_the_command_learns_from_a_file(capsys: pytest.CaptureFixture[str], tmp_
         assert "proved equal to mod-3 for all words at width 64" in shown
 
 
+def test_the_command_finds_a_counter_in_a_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    brackets, words = task("dyck-final"), tmp_path / "words.txt"
+    every = [word for length in range(7) for word in product((0, 1), repeat=length)]
+    words.write_text(show_examples(brackets.alphabet, [label(brackets, word) for word in every]))
+    args = ["--against", "dyck-final", "--method", "counter", "--svg", str(tmp_path / "a.svg")]
+    code, shown, _ = bem(capsys, str(words), *args)
+    assert code == 0
+    assert "2 states" in shown
+    assert "proved equal to dyck-final for all words at width 64" in shown
+    ElementTree.parse(tmp_path / "a.svg")
+
+
 def test_the_command_refuses_misuse(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert "learn: a file or a task; give one of FILE and --task" in bem(capsys)[2]
     code, _, error = bem(capsys, "--task", "chess")
