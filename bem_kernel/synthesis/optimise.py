@@ -1,6 +1,7 @@
 """The superoptimiser: a smaller circuit within a time budget, proved equal.
 
-The search goes step by step (`steps`). The smallest circuit so far is the result at any time, and
+The search goes step by step (`steps`), and begins again where half of its steps were in vain: walks
+end in circuits of different sizes. The smallest circuit so far is the result at any time, and
 is proved equal to the given one, wherever it counts, before it is returned.
 
 Source: BEM core spec 8.4.
@@ -23,6 +24,7 @@ from bem_kernel.synthesis.steps import Steps, warm
 MAX_BUDGET_MS = 86_400_000
 _EXACT_GATES = 7
 _CONFLICTS_PER_MS = 1
+_SEED_BITS = 20
 
 Report = Callable[[int, int], None]
 """Called with milliseconds spent and the size so far."""
@@ -123,20 +125,25 @@ def _search(
 ) -> Iterator[_Found]:
     """Yield ever smaller networks until the time is over; the last one is the result."""
     end = start + budget_ms * 1_000_000
-    steps, said, asked = Steps(care, seed), start, network.size + 1
-    while network.size and time.monotonic_ns() < end:
+    given = best = network
+    steps, said, asked, runs = Steps(care, seed), start, network.size + 1, 1
+    while best.size and time.monotonic_ns() < end:
         network = steps.take(network)
-        if network.size < asked and not steps.rewriting:
-            asked = network.size
+        if network.size <= best.size:
+            best = network
+        if best.size < asked and not steps.rewriting:
+            asked = best.size
             left_ms = max(0, end - time.monotonic_ns()) // 1_000_000
-            optimum = _optimum(network, care, left_ms * _CONFLICTS_PER_MS)
+            optimum = _optimum(best, care, left_ms * _CONFLICTS_PER_MS)
             if optimum is not None:
                 yield optimum
                 return
+        if steps.is_idle():
+            steps, network, runs = Steps(care, seed + (runs << _SEED_BITS)), given, runs + 1
         if time.monotonic_ns() - said > 100_000_000:
             said = time.monotonic_ns()
-            yield _Found(network)
-    yield _Found(network, optimal=not network.size)
+            yield _Found(best)
+    yield _Found(best, optimal=not best.size)
 
 
 def _optimum(network: Network, care: Network | None, budget: int) -> _Found | None:

@@ -37,6 +37,7 @@ _OPEN_GATES = 40
 _OPEN_WINDOWS = 8  # for one set-up of the solver
 _STUCK = 16  # walks are stuck if nothing was saved for this part of the time
 _STUCK_NS = 100_000_000  # and for this long
+_IDLE_NS = 400_000_000
 _EXACT_SHARE = 8  # then, at most this part of the time goes to exact windows,
 _OPEN_SHARE = 8  # and this to windows with open rows; half of the time where there is a care set
 _MASK = (1 << 64) - 1
@@ -79,6 +80,12 @@ class Steps:
         if result.size < network.size:
             self._saved_ns = time.monotonic_ns()
         return result
+
+    def is_idle(self) -> bool:
+        """Whether nothing was saved for half of the time, and for a while."""
+        now = time.monotonic_ns()
+        idle = now - self._saved_ns
+        return idle > _IDLE_NS and 2 * idle > now - self._start_ns
 
     def _search_step(self, network: Network) -> Network:
         now = time.monotonic_ns()
