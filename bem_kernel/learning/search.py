@@ -5,7 +5,9 @@ those with zeros where they can be were no more often right, and took ten times 
 `learn_with` asks a reference: it compares each candidate with it exactly at a small width and adds
 the word on which they differ as an example, until none is left; then it proves that they agree at
 full width. A candidate that cannot be proved, though no difference is found, is set aside for the
-next.
+next. Showing instead the word on which most of eight candidates were wrong took no fewer examples
+(24 against 21 for majority, 25 against 29 for final Dyck) and three times as long: every example
+tells about two bits of the tables either way.
 
 Source: Solar-Lezama 2008 (counterexample-guided synthesis).
 """
