@@ -161,8 +161,8 @@ class _Arrays(threading.local):
     """The arrays of the last call in this thread, since making them costs more than a search."""
 
     def __init__(self) -> None:
-        self.cells: _Cells = np.empty(1 << 15, dtype=np.int32)
-        self.log: _Cells = np.empty(1 << 15, dtype=np.int32)
+        self.cells: _Cells = np.empty(1 << 17, dtype=np.int32)
+        self.log: _Cells = np.empty(1 << 17, dtype=np.int32)
 
 
 _arrays = _Arrays()
@@ -307,17 +307,10 @@ def _proof_from_log(log: _Cells, with_assumptions: bool) -> Proof:
     Under assumptions the last logged clause says that they fail; with them as unit clauses the
     empty clause follows.
     """
-    counts: list[int] = []
-    flat = log.tolist()
-    at, literals = 0, []
-    while at < len(flat):
-        count = flat[at]
-        counts.append(count)
-        literals += flat[at + 1 : at + 1 + abs(count)]
-        at += 1 + abs(count)
     if with_assumptions:
-        counts.append(0)
-    offsets = np.zeros(len(counts) + 1, dtype=np.int32)
-    np.cumsum(np.abs(counts), out=offsets[1:])
-    deletes = np.array(counts, dtype=np.int64) < 0
-    return Proof(offsets, np.array(literals, dtype=np.int32), deletes)
+        log = np.append(log, np.int32(0))
+    offsets = np.empty(len(log) + 1, dtype=np.int32)
+    literals = np.empty(len(log), dtype=np.int32)
+    deletes = np.empty(len(log), dtype=np.bool_)
+    steps = clauses.read_steps(log, offsets, literals, deletes)
+    return Proof(offsets[: steps + 1], literals[: offsets[steps]], deletes[:steps])

@@ -76,6 +76,26 @@ def write_step(ws, log, first, size, sign):
     put(ws, LOGGED, at + 1 + size)
 
 
+@kernel("int64(int32[::1], int32[::1], int32[::1], boolean[::1])")
+def read_steps(log, offsets, literals, deletes):
+    """Take a log apart, counts from literals; the number of steps.
+
+    offsets needs a cell more than log, the others as many.
+    """
+    at, steps, end = np.int64(0), np.int64(0), np.int64(0)
+    put(offsets, 0, 0)
+    while at < log.shape[0]:
+        count = np.int64(cell(log, at))
+        deletes[steps] = count < 0
+        for k in range(at + 1, at + 1 + abs(count)):
+            put(literals, end, cell(log, k))
+            end += 1
+        at += 1 + abs(count)
+        steps += 1
+        put(offsets, steps, end)
+    return steps
+
+
 @kernel("void(int32[::1], int32[::1])")
 def refute(ws, log):
     """Note that the clauses alone are false, and end the proof with the empty clause."""
