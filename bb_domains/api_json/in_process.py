@@ -26,11 +26,13 @@ class InProcessService:
 
     Args:
         seed: makes the data.
+        db: an open database that has data, to serve that.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._db = connect(Path(":memory:"))
-        seed_database(self._db, seed)
+    def __init__(self, seed: int, db: sqlite3.Connection | None = None) -> None:
+        self._db = connect(Path(":memory:")) if db is None else db
+        if db is None:
+            seed_database(self._db, seed)
         self._numbers = count()
 
     def session(self) -> InProcessSession:

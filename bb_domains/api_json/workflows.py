@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bb_core.plan import Plan, Step, step_id
+from bb_domains.api_json.policies import Prerequisite
 from bb_domains.wordings import Goal
 
 REASONS: tuple[str, ...] = ("damaged", "late", "wrong_item", "changed_mind")
@@ -59,15 +60,20 @@ def slot_names(kind: str) -> tuple[str, ...]:
     return number + email + workflow.values
 
 
-def plan_for(goals: Sequence[Goal]) -> Plan:
-    """The scripted plan of a request: `login`, then the steps of each goal, in order."""
+def plan_for(goals: Sequence[Goal], prerequisites: Sequence[Prerequisite] = ()) -> Plan:
+    """The scripted plan of a request: `login`, then the steps of each goal, in order.
+
+    Args:
+        goals: of the request.
+        prerequisites: of the house rules; each call they ask for stands before the one restricted.
+    """
     steps = [Step(step_id(0), "login", {})]
     for goal in goals:
-        _append_goal(steps, goal)
+        _append_goal(steps, goal, prerequisites)
     return Plan(tuple(steps))
 
 
-def _append_goal(steps: list[Step], goal: Goal) -> None:
+def _append_goal(steps: list[Step], goal: Goal, prerequisites: Sequence[Prerequisite]) -> None:
     workflow = WORKFLOWS[goal.kind]
     handle_step = step_id(len(steps))
     handle = {workflow.target: f"${handle_step}.id"}
@@ -78,5 +84,8 @@ def _append_goal(steps: list[Step], goal: Goal) -> None:
     if workflow.confirms_owner:
         args = {**handle, "email": goal.slots["email"]}
         steps.append(Step(step_id(len(steps)), "confirm_owner", args))
+    for rule in prerequisites:
+        if rule.tool == workflow.tool:
+            steps.append(Step(step_id(len(steps)), rule.before, {**handle, **rule.args}))
     values = {name: goal.slots[name] for name in workflow.values}
     steps.append(Step(step_id(len(steps)), workflow.tool, {**handle, **values}))
