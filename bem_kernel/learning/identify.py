@@ -1,8 +1,7 @@
 """Exact identification: the smallest automaton that explains the examples, by SAT.
 
-Variables say which state each prefix is in, where each move leads, and which states accept; states
-have the one numbering of `numbering`. That one state fewer does not do is a formula as well, and
-anybody who has it refuted has a proof that the automaton is smallest.
+The formula is that of `tree_encoding`, and which states accept. That one state fewer does not do is
+a formula as well, and anybody who has it refuted has a proof that the automaton is smallest.
 
 Source: Heule and Verwer 2010.
 """
@@ -10,15 +9,15 @@ Source: Heule and Verwer 2010.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bem_kernel.errors import LearningError
 from bem_kernel.learning.alphabet import Alphabet
 from bem_kernel.learning.automaton import Automaton
 from bem_kernel.learning.examples import Example
-from bem_kernel.learning.numbering import Numbering, exactly_one
 from bem_kernel.learning.prefix_tree import PrefixTree, prefix_tree
+from bem_kernel.learning.tree_encoding import TreeEncoding
 from bem_kernel.logic.cnf import Cnf, cnf_from_clauses
 from bem_kernel.sat.check import Satisfiable, check
 
@@ -67,59 +66,25 @@ def identify(
 
 
 class _Encoding:
-    """A prefix tree in n states, as clauses."""
+    """Verdicts on a prefix tree in n states, as clauses."""
 
     def __init__(self, tree: PrefixTree, n: int) -> None:
-        self.tree, self.n, self.n_vars = tree, n, 0
-        self._symbols = len(tree.alphabet)
-        self._ins = self._new(len(tree) * n)
-        self._moves = self._new(self._symbols * n * n)
-        self._accepts = self._new(n)
-        self._numbering = Numbering(n, self._symbols, self._move, self._new)
+        self._states = TreeEncoding(tree, n)
+        self._accepts = self._states.new(n)
 
-    def _new(self, count: int) -> list[int]:
-        self.n_vars += count
-        return list(range(self.n_vars - count + 1, self.n_vars + 1))
-
-    def _in(self, node: int, state: int) -> int:
-        return self._ins[node * self.n + state]
-
-    def _move(self, symbol: int, start: int, end: int) -> int:
-        return self._moves[(symbol * self.n + start) * self.n + end]
+    @property
+    def n_vars(self) -> int:
+        return self._states.n_vars
 
     def clauses(self) -> list[list[int]]:
-        return [*self._tree_clauses(), *self._move_clauses(), *self._numbering.clauses()]
-
-    def _tree_clauses(self) -> Iterator[list[int]]:
-        states = range(self.n)
-        yield [self._in(0, 0)]
-        for node, verdict in enumerate(self.tree.labels):
-            yield from exactly_one([self._in(node, s) for s in states])
-            if verdict is not None:
-                for s in states:
-                    accept = self._accepts[s]
-                    yield [-self._in(node, s), accept if verdict else -accept]
-        for node, (parent, symbol) in enumerate(self.tree.parents[1:], 1):
-            for s in states:
-                for t in states:
-                    here, there = -self._in(parent, s), self._in(node, t)
-                    yield [here, -self._move(symbol, s, t), there]
-                    yield [here, -there, self._move(symbol, s, t)]
-
-    def _move_clauses(self) -> Iterator[list[int]]:
-        for symbol in range(self._symbols):
-            for s in range(self.n):
-                yield from exactly_one([self._move(symbol, s, t) for t in range(self.n)])
+        clauses = list(self._states.clauses())
+        for node, verdict in enumerate(self._states.tree.labels):
+            for s, accept in enumerate(self._accepts):
+                if verdict is not None:
+                    clauses.append([-self._states.place(node, s), accept if verdict else -accept])
+        return clauses
 
     def automaton(self, model: Sequence[bool]) -> Automaton:
         """The automaton of a model."""
-        states = range(self.n)
-        moves = tuple(
-            tuple(
-                next(t for t in states if model[self._move(a, s, t) - 1])
-                for a in range(self._symbols)
-            )
-            for s in states
-        )
-        accept = tuple(model[self._accepts[s] - 1] for s in states)
-        return Automaton(self.tree.alphabet, moves, accept)
+        accept = tuple(model[v - 1] for v in self._accepts)
+        return Automaton(self._states.tree.alphabet, self._states.moves(model), accept)

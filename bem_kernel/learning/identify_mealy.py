@@ -8,14 +8,15 @@ Source: Heule and Verwer 2010 (the encoding, carried over to Mealy machines).
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bem_kernel.errors import LearningError
 from bem_kernel.learning.alphabet import Alphabet
 from bem_kernel.learning.mealy import Mealy, Observation
-from bem_kernel.learning.numbering import Numbering, exactly_one
+from bem_kernel.learning.numbering import exactly_one
 from bem_kernel.learning.prefix_tree import PrefixTree, observation_tree
+from bem_kernel.learning.tree_encoding import TreeEncoding
 from bem_kernel.logic.cnf import Cnf, cnf_from_clauses
 from bem_kernel.sat.check import Satisfiable, check
 
@@ -67,67 +68,41 @@ def identify_mealy(
 
 
 class _Encoding:
-    """A tree of observations in n states, as clauses."""
+    """Observations in n states, as clauses."""
 
     def __init__(self, tree: PrefixTree, answers: Alphabet, n: int) -> None:
-        self.tree, self.answers, self.n, self.n_vars = tree, answers, n, 0
-        self._symbols = len(tree.alphabet)
-        self._ins = self._new(len(tree) * n)
-        self._moves = self._new(self._symbols * n * n)
-        self._says = self._new(self._symbols * n * len(answers))
-        self._numbering = Numbering(n, self._symbols, self._move, self._new)
+        self._states, self._answers = TreeEncoding(tree, n), answers
+        self._says = self._states.new(len(tree.alphabet) * n * len(answers))
 
-    def _new(self, count: int) -> list[int]:
-        self.n_vars += count
-        return list(range(self.n_vars - count + 1, self.n_vars + 1))
-
-    def _in(self, node: int, state: int) -> int:
-        return self._ins[node * self.n + state]
-
-    def _move(self, symbol: int, start: int, end: int) -> int:
-        return self._moves[(symbol * self.n + start) * self.n + end]
+    @property
+    def n_vars(self) -> int:
+        return self._states.n_vars
 
     def _say(self, symbol: int, state: int) -> list[int]:
-        first = (symbol * self.n + state) * len(self.answers)
-        return self._says[first : first + len(self.answers)]
+        """One variable for each answer."""
+        first = (symbol * self._states.n + state) * len(self._answers)
+        return self._says[first : first + len(self._answers)]
 
     def clauses(self) -> list[list[int]]:
-        return [*self._tree_clauses(), *self._move_clauses(), *self._numbering.clauses()]
-
-    def _tree_clauses(self) -> Iterator[list[int]]:
-        states = range(self.n)
-        yield [self._in(0, 0)]
-        for node, (parent, symbol) in enumerate(self.tree.parents):
-            yield from exactly_one([self._in(node, s) for s in states])
-            if not node:
-                continue
-            said = self.tree.labels[node]
+        tree, states = self._states.tree, range(self._states.n)
+        clauses = list(self._states.clauses())
+        for symbol in range(len(tree.alphabet)):
             for s in states:
-                here = -self._in(parent, s)
-                if said is not None:
-                    yield [here, self._say(symbol, s)[said]]
-                for t in states:
-                    there, move = self._in(node, t), self._move(symbol, s, t)
-                    yield [here, -move, there]
-                    yield [here, -there, move]
-
-    def _move_clauses(self) -> Iterator[list[int]]:
-        for symbol in range(self._symbols):
-            for s in range(self.n):
-                yield from exactly_one([self._move(symbol, s, t) for t in range(self.n)])
-                yield from exactly_one(self._say(symbol, s))
+                clauses += exactly_one(self._say(symbol, s))
+        for (parent, symbol), said in zip(tree.parents, tree.labels, strict=True):
+            if said is not None:
+                clauses += [
+                    [-self._states.place(parent, s), self._say(symbol, s)[said]] for s in states
+                ]
+        return clauses
 
     def machine(self, model: Sequence[bool]) -> Mealy:
         """The machine of a model."""
+        alphabet = self._states.tree.alphabet
 
-        def chosen(literals: Sequence[int]) -> int:
-            return next(i for i, v in enumerate(literals) if model[v - 1])
+        def said(symbol: int, state: int) -> int:
+            return next(i for i, v in enumerate(self._say(symbol, state)) if model[v - 1])
 
-        states, symbols = range(self.n), range(self._symbols)
-        moves = [[[self._move(a, s, t) for t in states] for a in symbols] for s in states]
-        return Mealy(
-            self.tree.alphabet,
-            self.answers,
-            tuple(tuple(chosen(move) for move in row) for row in moves),
-            tuple(tuple(chosen(self._say(a, s)) for a in symbols) for s in states),
-        )
+        symbols = range(len(alphabet))
+        says = tuple(tuple(said(a, s) for a in symbols) for s in range(self._states.n))
+        return Mealy(alphabet, self._answers, self._states.moves(model), says)
