@@ -68,6 +68,11 @@ def check_dialect(schema: Any) -> tuple[tuple[str, str], ...]:
     """
     if not isinstance(schema, Mapping | bool):
         raise LowerError(f"{schema!r} is no JSON Schema", where="/", fix="write an object")
+    named = schema.get("$schema", "") if isinstance(schema, Mapping) else ""
+    if not isinstance(named, str) or "draft-03" in named:
+        raise LowerError(
+            f"dialect {named!r} is unknown", where="/$schema", fix="name draft 4 or a later one"
+        )
     try:
         validator_class(schema).check_schema(schema)
     except jsonschema.SchemaError as error:

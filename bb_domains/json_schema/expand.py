@@ -7,6 +7,7 @@ special case.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 from bb_domains.errors import LowerError
@@ -175,6 +176,8 @@ class Expander:
     def is_dead(self, clause: Clause, wide: bool = False) -> bool:
         """Whether surely nothing satisfies a clause."""
         match clause:
+            case Strings(chosen=chosen) if chosen is not None:
+                return not chosen_texts(clause, wide)
             case Strings():
                 return rx.is_empty(string_language(clause, wide))
             case Arrays():
@@ -262,6 +265,12 @@ def string_language(strings: Strings, wide: bool = False) -> Language:
     if (strings.least, strings.most) != (0, None):
         parts.append(rx.repeat(rx.ANY_CHAR, strings.least, strings.most))
     return rx.intersection(*parts)
+
+
+def chosen_texts(strings: Strings, wide: bool = False) -> list[str]:
+    """The listed texts of a clause that satisfy all else."""
+    rest = string_language(replace(strings, chosen=None), wide)
+    return [text for text in strings.chosen or () if rest == rx.ALL or rx.matches(rest, text)]
 
 
 def named_language(name: tuple[str, str], wide: bool) -> Language:

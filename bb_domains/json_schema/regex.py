@@ -94,7 +94,8 @@ NONE: Language = Chars(())
 EMPTY: Language = Cat(())
 ANY_CHAR: Language = Chars(((0, 0xD7FF), (0xE000, LAST)))
 ALL: Language = Repeat(ANY_CHAR, 0, None)
-_MOST_STATES = 3000
+_MOST_STATES = 1500
+_WALKED = 200
 
 
 def literal(text: str) -> Language:
@@ -251,9 +252,24 @@ def starts(item: Language) -> frozenset[int]:
             return starts(part)
 
 
+@lru_cache(maxsize=20_000)
 def is_empty(item: Language) -> bool:
-    """Whether there is surely no such text; False where that takes too many states to tell."""
-    return shortest(item) is None
+    """Whether there is surely no such text; False where that takes too many states to tell.
+
+    Most languages have texts, and a walk straight ahead finds one; the search of all states,
+    nearest first, is for the others.
+    """
+    seen, waiting = {item}, [item]
+    while waiting and len(seen) < _WALKED:
+        state = waiting.pop()
+        if is_nullable(state):
+            return False
+        for point in reversed(_representatives(state)):
+            rest = derive(state, point)
+            if rest != NONE and rest not in seen:
+                seen.add(rest)
+                waiting.append(rest)
+    return not waiting or shortest(item) is None
 
 
 @lru_cache(maxsize=20_000)

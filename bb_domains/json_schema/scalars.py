@@ -8,7 +8,7 @@ from math import lcm
 
 from bb_domains.json_schema import regex as rx
 from bb_domains.json_schema.clauses import Booleans, Clause, Numbers, Strings
-from bb_domains.json_schema.expand import string_language
+from bb_domains.json_schema.expand import chosen_texts, string_language
 from bb_domains.json_schema.numbers import decimal_text, integer_limits, number_language
 from bb_domains.json_schema.regex import Language
 from bb_domains.json_schema.rules import Grammar, Option, json_literal, lark_literal
@@ -20,11 +20,9 @@ _MOST_LISTED = 256
 
 def string_options(grammar: Grammar, strings: Strings) -> list[Option]:
     """The texts of a string clause, as options of its value's rule."""
-    language = string_language(strings)
     if strings.chosen is not None:
-        kept = [text for text in strings.chosen if rx.matches(language, text)]
-        return [Option(json_literal(text)) for text in kept]
-    return [Option(grammar.terminal(language, quoted=True))]
+        return [Option(json_literal(text)) for text in chosen_texts(strings)]
+    return [Option(grammar.terminal(string_language(strings), quoted=True))]
 
 
 def number_options(grammar: Grammar, numbers: Numbers) -> list[Option]:
@@ -103,8 +101,7 @@ def finite_texts(clause: Clause) -> list[str] | None:
         case Booleans(allowed):
             return ["true" if b else "false" for b in sorted(allowed)]
         case Strings(chosen=chosen) if chosen is not None:
-            language = string_language(clause)
-            return [json.dumps(t, ensure_ascii=False) for t in chosen if rx.matches(language, t)]
+            return [json.dumps(text, ensure_ascii=False) for text in chosen_texts(clause)]
         case Numbers(integral=True, multiples=()):
             low, high = integer_limits(clause)
             return [str(n) for n in range(low, high + 1)] if high - low < MOST_BITS else None
