@@ -32,10 +32,10 @@ from bb_core.plan import Plan, Ref, Step, parse_reference, plan_text
 from bb_domains.domain import Domain
 from bb_domains.errors import DomainError
 from bb_domains.guards import holds, parse_guard
+from bb_domains.privacy import Redactor, load_log_key
 from bb_domains.tools import Adapters, ToolFailed
 from bb_runtime.check import Certificate
 from bb_runtime.plan_program import plan_program
-from bb_runtime.privacy import Redactor, load_log_key
 from bem_kernel.isa.disassembler import disassemble
 from bem_kernel.isa.machine import HostCall, HostFunction, Machine, RunResult
 from bem_kernel.isa.program import Program

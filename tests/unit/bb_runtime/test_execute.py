@@ -8,11 +8,11 @@ import pytest
 
 from bb_core.errors import BBError
 from bb_core.plan import Plan, Step, parse_plan
+from bb_domains.privacy import Redactor
 from bb_domains.tools import ToolFailed
 from bb_runtime.check import Certificate, check_plan, plan_hash
 from bb_runtime.errors import ExecutionRefused
 from bb_runtime.execute import execute, plan_program
-from bb_runtime.privacy import Redactor
 from bem_kernel.isa.assembler import assemble
 from bem_kernel.isa.disassembler import disassemble
 from bem_kernel.isa.instructions import Opcode

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bb_runtime.privacy import Redactor
+from bb_domains.privacy import Redactor
 
 SECRET = "zq7marker"
 LEAVES = st.one_of(st.none(), st.booleans(), st.integers(), st.text(max_size=8))

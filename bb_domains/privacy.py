@@ -1,4 +1,4 @@
-"""Private values in the log: keyed hashes in their place.
+"""Private values in logs and traces: keyed hashes in their place.
 
 A field is private if its tool declares it so, or if its name or its value says so (addresses,
 passwords, tokens). The key stays in a file beside the log, readable by its owner only: who has it

@@ -8,7 +8,7 @@ import stat
 import pytest
 
 from bb_core.errors import BBError
-from bb_runtime.privacy import Redactor, load_log_key
+from bb_domains.privacy import Redactor, load_log_key
 
 REDACTOR = Redactor(bytes(32))
 
