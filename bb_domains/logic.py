@@ -115,6 +115,8 @@ def invariant_circuit(
 ) -> Circuit:
     """One output over all state bits: some invariant is violated by some bound objects.
 
+    As with tools, no object stands for two variables at once.
+
     Raises:
         ConditionError: an expression does not parse or names something undeclared.
     """
@@ -128,6 +130,8 @@ def invariant_circuit(
         ranges = [range(layout.slots[kind]) for kind in invariant.objects.values()]
         for slots in itertools.product(*ranges):
             values = dict(zip(invariant.objects, slots, strict=True))
+            if len(set(zip(invariant.objects.values(), slots, strict=True))) < len(slots):
+                continue
             here = builder.embed(circuit, [layout.bit(atom, values) for atom in atoms])[0]
             for variable, kind in invariant.objects.items():
                 here = builder.and_(here, layout.bound_bit(kind, values[variable]))

@@ -155,7 +155,7 @@ class Tool(_Strict):
 
 
 class Invariant(_Strict):
-    """`never` must not hold for any bound objects that `for` ranges over."""
+    """`never` must not hold for any bound objects, each another, that `for` ranges over."""
 
     name: str
     never: str
@@ -163,10 +163,17 @@ class Invariant(_Strict):
 
 
 class Graph(_Strict):
-    """Rules about the plan as a whole."""
+    """Rules about the plan as a whole.
+
+    Attributes:
+        every_handle_used: each object that is bound is given to a later step.
+        min_steps: fewest steps of a plan.
+        parallel: steps that commute may run at the same time; if not, in the order written.
+    """
 
     every_handle_used: bool = False
     min_steps: int = Field(default=1, ge=0, le=26)
+    parallel: bool = True
 
 
 class PlanSchema(_Strict):

@@ -1,0 +1,203 @@
+"""Requests of every split: which wishes, in which building, under which rules, in which words.
+
+A request is kept if its plan succeeds in its world with every guard holding and no incident, so
+what users ask for is what a careful operator would grant. Wording, layout, policy and composition
+are drawn apart from each other; each `unseen_` split holds out one of them and keeps the others.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from bb_core.errors import BBError
+from bb_core.plan import Plan, parse_reference
+from bb_domains.guards import Guard, holds, parse_guard
+from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS
+from bb_domains.robots.policies import POLICIES, Policy, policy_names, slower
+from bb_domains.robots.simulated import RobotSimulator
+from bb_domains.robots.skins import skins
+from bb_domains.robots.workflows import MANNERS, WORK, make_plan, n_steps
+from bb_domains.robots.world import World, holds_items, make_world
+from bb_domains.schema import PlanSchema
+from bb_domains.simulation import Request
+from bb_domains.tools import ToolFailed
+from bb_domains.wordings import Goal, Value, render
+
+SINGLE_SHARE = 0.4
+CHARGE_SHARE, HOME_SHARE = 0.2, 0.3
+HELD_OUT_PAIR_SHARE = 0.4  # of unseen_compositions; the others do three kinds of work
+MOST_DRAWS = 500  # of kinds, words and rules
+MOST_WORLDS = 60  # for one of them
+
+
+def held_out_pairs() -> frozenset[tuple[str, str]]:
+    """The ordered pairs of work that training never sees: 10 of 25.
+
+    Each kind comes first in two of them and second in two.
+    """
+    n = len(WORK)
+    return frozenset((k, WORK[(i + by) % n]) for i, k in enumerate(WORK) for by in (1, 3))
+
+
+def composition(split: str, rng: random.Random) -> tuple[str, ...]:
+    """The goal kinds of one request of a split, charging first and coming home last."""
+    work: tuple[str, ...]
+    if split == "unseen_compositions":
+        if rng.random() < HELD_OUT_PAIR_SHARE:
+            work = rng.choice(sorted(held_out_pairs()))
+        else:
+            work = tuple(rng.choice(WORK) for _ in range(3))
+    elif rng.random() < SINGLE_SHARE:
+        work = (rng.choice(WORK),)
+    else:
+        pairs = ((one, two) for one in WORK for two in WORK)
+        work = rng.choice([pair for pair in pairs if pair not in held_out_pairs()])
+    charge = ("charge",) * (rng.random() < CHARGE_SHARE)
+    home = ("home",) * (rng.random() < HOME_SHARE)
+    return (*charge, *work, *home)
+
+
+def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator[Request]:
+    """`n` requests of a split, no two with the same text.
+
+    Args:
+        schema: the domain's; its guards are looked at.
+        split: one of `simulation.SPLITS`.
+        n: how many.
+        seed: makes them.
+
+    Raises:
+        BBError: no further request is found.
+    """
+    rng = random.Random(f"{seed}/{split}")
+    guards = {
+        name: tuple(parse_guard(text, tool.properties, name) for text in tool.guards)
+        for name, tool in schema.tools.items()
+    }
+    texts: set[str] = set()
+    for i in range(n):
+        request = _request(schema, guards, f"{split}-{seed}-{i}", split, rng, texts)
+        texts.add(request.text)
+        yield request
+
+
+def _request(
+    schema: PlanSchema,
+    guards: Mapping[str, tuple[Guard, ...]],
+    name: str,
+    split: str,
+    rng: random.Random,
+    texts: set[str],
+) -> Request:
+    for _ in range(MOST_DRAWS):
+        kinds = composition(split, rng)
+        if n_steps(kinds) > schema.limits.max_steps:
+            continue
+        skin = rng.choice(skins(held_out=split == "unseen_wordings"))
+        layout = rng.choice(HELD_OUT_LAYOUTS if split == "unseen_layouts" else LAYOUTS)
+        policy = rng.choice(policy_names(held_out=split == "unseen_policies"))
+        manner = rng.choice(_manners(POLICIES[policy]))
+        for _ in range(MOST_WORLDS):
+            seed = rng.randrange(1 << 32)
+            world = make_world(seed, layout, policy)
+            goals = _goals(kinds, manner, world, rng)
+            text = render(skin, goals, rng) if goals else ""
+            if not goals or text in texts:
+                continue
+            plan = make_plan(goals)
+            if _succeeds(RobotSimulator(world), plan, schema, guards):
+                label = {"goals": [goal.as_label() for goal in goals]}
+                return Request(name, split, skin.name, text, plan, seed, layout, policy, label)
+    raise BBError("no new request found", where=f"requests: {split}", fix="ask for fewer")
+
+
+def _manners(policy: Policy) -> list[str]:
+    """The manners of driving that a policy allows where nobody is near."""
+    return [name for name, how in MANNERS.items() if slower(how.pace, policy.fastest) == how.pace]
+
+
+def _goals(kinds: Sequence[str], manner: str, world: World, rng: random.Random) -> tuple[Goal, ...]:
+    """Wishes of these kinds that make sense in a world; empty if there are none.
+
+    No item is asked for twice, no place is visited twice, and no door is asked to be what it is.
+    """
+    tags = [tag for tag, item in world.items.items() if item.weight_g <= world.policy.most_load_g]
+    rng.shuffle(tags)
+    is_open = {p.id: world.is_open(p) for p in world.floor.places if p.kind == "door"}
+    places = [p.id for p in world.floor.places if p.kind not in ("door", "charger")]
+    rng.shuffle(places)
+    goals: list[Goal] = []
+    for kind in kinds:
+        if kind == "charge":
+            percent = 5 * rng.randint(8, 20)
+            goals.append(Goal(kind, {"percent": percent}))
+            continue
+        if kind == "fetch":
+            slots = _fetch(world, tags, rng)
+        else:
+            slots = _visit(kind, world, places, is_open, rng)
+        if slots is None:
+            return ()
+        goals.append(Goal(kind, {**slots, "manner": manner}))
+    return tuple(goals)
+
+
+def _fetch(world: World, tags: list[int], rng: random.Random) -> dict[str, Value] | None:
+    if not tags:
+        return None
+    tag = tags.pop()
+    source = world.items[tag].place
+    targets = [p.id for p in world.floor.places if holds_items(p) and p.id != source]
+    return {"tag": tag, "source": _said(source), "target": _said(rng.choice(targets))}
+
+
+def _visit(
+    kind: str, world: World, places: list[str], is_open: dict[str, bool], rng: random.Random
+) -> dict[str, Value] | None:
+    """A goal at one place; `places` and `is_open` are kept up to date."""
+    if kind == "home":
+        return {"place": _said(world.floor.places[0].id)}
+    if kind in ("open", "close"):
+        doors = [door for door, opened in is_open.items() if opened == (kind == "close")]
+        if not doors:
+            return None
+        door = rng.choice(doors)
+        is_open[door] = kind == "open"
+        return {"place": _said(door)}
+    if not places:
+        return None
+    place = _said(places.pop())
+    return (
+        {"place": place, "seconds": 5 * rng.randint(1, 24)} if kind == "wait" else {"place": place}
+    )
+
+
+def _said(place: str) -> str:
+    """A place as people name it: `shelf 3`."""
+    return place.replace("-", " ")
+
+
+def _succeeds(
+    simulator: RobotSimulator,
+    plan: Plan,
+    schema: PlanSchema,
+    guards: Mapping[str, tuple[Guard, ...]],
+) -> bool:
+    """Whether a plan runs to its end with every guard holding and no incident."""
+    results: dict[str, Mapping[str, Any]] = {}
+    for step in plan.steps:
+        args, known = dict(step.args), dict(step.args)
+        for arg in schema.tools[step.tool].handles:
+            ref = parse_reference(step.args[arg])
+            assert ref is not None
+            known[arg] = results[ref.step]
+            args[arg] = results[ref.step]["id"]
+        if not all(holds(guard, known) for guard in guards[step.tool]):
+            return False
+        try:
+            results[step.id] = simulator.call(step.tool, args)
+        except ToolFailed:
+            return False
+    return not any(simulator.incidents().values())
