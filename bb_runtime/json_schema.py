@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from bb_domains.errors import LowerError
 from bb_domains.json_schema.compile import SchemaGrammar, compile_schema
+from bb_domains.json_schema.rules import Order
 from bb_domains.json_schema.validate import InvalidText, Oracle
 from bb_runtime.errors import MaskError
 
@@ -50,16 +51,19 @@ class SchemaConstraint:
 
 
 _Formats = Literal["refuse", "annotate"]
-_CACHE: OrderedDict[tuple[str, str], SchemaConstraint] = OrderedDict()
+_CACHE: OrderedDict[tuple[str, str, str], SchemaConstraint] = OrderedDict()
 _LOCK = Lock()
 
 
-def schema_constraint(schema: Any, unknown_formats: _Formats = "refuse") -> SchemaConstraint:
+def schema_constraint(
+    schema: Any, unknown_formats: _Formats = "refuse", order: Order = "declared"
+) -> SchemaConstraint:
     """Compile a JSON Schema, or take it from those compiled last.
 
     Args:
         schema: an object.
         unknown_formats: "annotate" takes formats that no standard knows for annotations.
+        order: whether declared properties stand in their order or in any.
 
     Raises:
         MaskError: something in it cannot be kept, by name and JSON pointer.
@@ -69,7 +73,7 @@ def schema_constraint(schema: Any, unknown_formats: _Formats = "refuse") -> Sche
             f"a JSON Schema must be an object here, not {schema!r}", where="masks", fix="use {}"
         )
     try:
-        key = (json.dumps(schema, allow_nan=False), unknown_formats)
+        key = (json.dumps(schema, allow_nan=False), unknown_formats, order)
     except (TypeError, ValueError, RecursionError) as error:
         raise MaskError(
             f"the JSON Schema is no JSON: {error}", where="masks", fix="write plain JSON"
@@ -79,7 +83,7 @@ def schema_constraint(schema: Any, unknown_formats: _Formats = "refuse") -> Sche
             _CACHE.move_to_end(key)
             return _CACHE[key]
     try:
-        made = SchemaConstraint(compile_schema(schema, unknown_formats), Oracle(schema))
+        made = SchemaConstraint(compile_schema(schema, unknown_formats, order), Oracle(schema))
     except LowerError as error:
         raise MaskError(
             f"the JSON Schema is refused at {error.where or '/'}: {error.what}",

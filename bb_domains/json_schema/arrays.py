@@ -7,8 +7,8 @@ from itertools import product
 from bb_domains.errors import LowerError
 from bb_domains.json_schema.clauses import KINDS, Arrays, Count, Node, both
 from bb_domains.json_schema.counting import Counting, Member, conjunction
-from bb_domains.json_schema.rules import Option, Writer, lark_literal
-from bb_domains.json_schema.scalars import MOST_BITS, finite_texts
+from bb_domains.json_schema.rules import MOST_BITS, Option, Writer, lark_literal
+from bb_domains.json_schema.scalars import finite_texts
 
 
 class ArrayWriter:

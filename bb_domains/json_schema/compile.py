@@ -12,6 +12,7 @@ from bb_domains.json_schema.emit import Emitter
 from bb_domains.json_schema.expand import Expander
 from bb_domains.json_schema.guard import Guard, Places
 from bb_domains.json_schema.regex import Language
+from bb_domains.json_schema.rules import Order
 from bb_domains.json_schema.schemas import Schemas
 
 
@@ -35,8 +36,15 @@ class SchemaGrammar:
 def compile_schema(
     schema: Mapping[str, Any] | bool,
     unknown_formats: Literal["refuse", "annotate"] = "refuse",
+    order: Order = "declared",
 ) -> SchemaGrammar:
     """The grammar of a schema's instances.
+
+    Args:
+        schema: a JSON Schema.
+        unknown_formats: "annotate" takes formats that no standard knows for annotations.
+        order: "any" lets declared properties (up to 40, where their number is not bounded) stand in
+            any order, which forces fewer tokens; others always stand in order of declaration.
 
     Raises:
         LowerError: something in the schema that cannot be kept, by name and JSON pointer; or no
@@ -45,7 +53,7 @@ def compile_schema(
     annotations = check_dialect(schema)
     schemas = Schemas(schema)
     expander = Expander(schemas, unknown_formats)
-    emitter = Emitter(expander)
+    emitter = Emitter(expander, order)
     root = schemas.node((schemas.root, True))
     start = emitter.document(root)
     if start not in emitter.grammar.productive():

@@ -23,7 +23,7 @@ from bb_domains.json_schema.clauses import (
 )
 from bb_domains.json_schema.expand import Expander
 from bb_domains.json_schema.objects import ObjectWriter
-from bb_domains.json_schema.rules import Grammar, Option
+from bb_domains.json_schema.rules import Grammar, Option, Order
 from bb_domains.json_schema.scalars import number_options, string_options
 
 _MOST_RULES = 60_000
@@ -35,10 +35,12 @@ class Emitter:
 
     Attributes:
         grammar: the rules so far.
+        order: in which order declared properties may stand.
         needs_guard: whether a `Guard` must read along.
     """
 
     expander: Expander
+    order: Order = "declared"
     grammar: Grammar = field(default_factory=Grammar)
     needs_guard: bool = False
     _values: dict[Node, str] = field(default_factory=dict)

@@ -6,7 +6,7 @@ from bb_domains.json_schema import regex as rx
 from bb_domains.json_schema.clauses import ANY, Node, Objects, both
 from bb_domains.json_schema.counting import Counting, Member
 from bb_domains.json_schema.regex import Language
-from bb_domains.json_schema.rules import Option, Writer, json_literal
+from bb_domains.json_schema.rules import MOST_BITS, Option, Writer, json_literal
 
 
 class ObjectWriter:
@@ -28,7 +28,8 @@ class ObjectWriter:
             self._emitter.needs_guard = True
         needed = sum(1 for _, is_needed in declared if is_needed)
         if not objects.some and objects.least <= needed and objects.most is None:
-            body, refs = self._plain(declared, free)
+            write = self._any_order if self._is_any_order(declared) else self._plain
+            body, refs = write(declared, free)
             return [Option(f'"{{" {body} "}}"', refs)]
         return self._counted(declared, free)
 
@@ -118,6 +119,28 @@ class ObjectWriter:
             after = grammar.rule("m", following, *skip)
         body = grammar.rule("o", *start)
         return body, (body,)
+
+    def _is_any_order(self, declared: list[tuple[list[Member], bool]]) -> bool:
+        return self._emitter.order == "any" and 2 <= len(declared) <= MOST_BITS
+
+    def _any_order(
+        self, declared: list[tuple[list[Member], bool]], free: list[Member]
+    ) -> tuple[str, tuple[str, ...]]:
+        """Members in any order: a bit for each declared one, those required in the low bits."""
+        grammar = self._grammar
+        first, after = (grammar.new("p", has_parameter=True) for _ in range(2))
+        ordered = sorted(declared, key=lambda entry: not entry[1])
+        needed = sum(is_needed for _, is_needed in declared)
+        ends = f"is_ones([0:{needed}])" if needed else ""
+        for place, comma in ((first, ""), (after, '"," ')):
+            options = [Option('""', condition=ends)]
+            for i, ((member,), _) in enumerate(ordered):
+                text = f"{comma}{member.text} {after}::set_bit({i})"
+                options.append(Option(text, (*member.refs, after), f"bit_clear({i})"))
+            for member in free:
+                options.append(Option(f"{comma}{member.text} {after}::_", (*member.refs, after)))
+            grammar.rules[place] += options
+        return f"{first}::0x0", (first,)
 
     def _counted(
         self, declared: list[tuple[list[Member], bool]], free: list[Member]

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from bb_domains.json_schema.clauses import Node
 from bb_domains.json_schema.expand import Expander
 from bb_domains.json_schema.regex import ALL, Language
 from bb_domains.json_schema.terminals import lark_terminal
+
+MOST_BITS = 40
+"""As many things can be told apart by the bits of a rule's parameter."""
+
+Order = Literal["declared", "any"]
+"""In which order declared properties may stand."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,7 @@ class Writer(Protocol):
     expander: Expander
     grammar: Grammar
     needs_guard: bool
+    order: Order
 
     def value(self, node: Node) -> str:
         """The rule of the values that satisfy a node."""

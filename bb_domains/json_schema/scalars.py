@@ -11,10 +11,14 @@ from bb_domains.json_schema.clauses import Booleans, Clause, Numbers, Strings
 from bb_domains.json_schema.expand import chosen_texts, string_language
 from bb_domains.json_schema.numbers import decimal_text, integer_limits, number_language
 from bb_domains.json_schema.regex import Language
-from bb_domains.json_schema.rules import Grammar, Option, json_literal, lark_literal
+from bb_domains.json_schema.rules import (
+    MOST_BITS,
+    Grammar,
+    Option,
+    json_literal,
+    lark_literal,
+)
 
-MOST_BITS = 40
-"""As many values can be told apart by the bits of a rule's parameter."""
 _MOST_LISTED = 256
 
 

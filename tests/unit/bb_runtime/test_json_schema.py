@@ -263,3 +263,12 @@ def test_a_finished_text_that_the_oracle_refuses_is_not_handed_on():
     constraint = schema_constraint({"type": "integer"})
     with pytest.raises(MaskError, match="a finished text does not validate at /: 'x' is not"):
         constraint.check('"x"')
+
+
+def test_declared_properties_in_any_order(tokenizer):
+    schema = {**OBJECT, "required": ["b"]}
+    for value in ({"b": "x", "a": 1}, {"a": 1, "b": "x"}, {"c": 0, "b": "x", "d": 0, "a": 1}):
+        assert accepts(tokenizer, schema, value, order="any"), value
+    assert not accepts(tokenizer, schema, {"b": "x", "a": 1})
+    assert not accepts(tokenizer, schema, {"a": 1, "c": 0}, order="any")
+    assert not accepts(tokenizer, schema, {"b": "x", "a": "x"}, order="any")
