@@ -78,10 +78,11 @@ class _PackageCache(FunctionCache):
 
     def __init__(self, function: Any) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]
-        self._file = Path(function.__code__.co_filename)
+        # At import, not at compilation: a file edited in between is not what will be compiled.
+        self._fingerprint = fingerprint(Path(function.__code__.co_filename))
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return (super()._index_key(sig, codegen), fingerprint(self._file))  # type: ignore[no-untyped-call]
+        return (super()._index_key(sig, codegen), self._fingerprint)  # type: ignore[no-untyped-call]
 
 
 _normalize: Any = sigutils.normalize_signature
