@@ -49,6 +49,7 @@ class PlanMachine:
         texts: how each tool's calls are written.
         tools: each tool's logic.
         lanes: every call there could be; other methods speak of lanes by position.
+        violation: over all state bits, whether an invariant is violated.
         allowed: admissible lanes by state bits, remembered.
 
     Raises:
@@ -64,8 +65,8 @@ class PlanMachine:
         self.texts: Mapping[str, ToolTexts] = all_texts(schema)
         self.tools: Mapping[str, CompiledTool] = {t: compile_tool(schema, t) for t in schema.tools}
         self.lanes: tuple[Lane, ...] = all_lanes(self.layout, self.tools, self.texts)
-        self._violated = invariant_circuit(self.layout, schema, schema.invariants)
-        self._admission = Admission(self.layout, self.tools, self.lanes, self._violated)
+        self.violation = invariant_circuit(self.layout, schema, schema.invariants)
+        self._admission = Admission(self.layout, self.tools, self.lanes, self.violation)
         self._lane_of = {(n.tool, tuple(n.slots.values())): i for i, n in enumerate(self.lanes)}
         self.allowed = lru_cache(maxsize=_KEPT_STATES)(self._admission.admissible)
         self._completions = Completions(self)
@@ -173,7 +174,7 @@ class PlanMachine:
     @cached_property
     def experts(self) -> Experts:
         """The same logic as experts on the lane state; `layout` says which bit is which."""
-        return make_experts(self.layout, self.tools, self._violated)
+        return make_experts(self.layout, self.tools, self.violation)
 
     def pre_holds(self, bits: int, lane: int) -> bool:
         """Whether a lane's precondition holds in a state of these bits."""

@@ -2,7 +2,9 @@
 
 Checked in this order: syntax, names of steps, tools, arguments (JSON Schema), references, order,
 preconditions and invariants (by the compiled plan machine), the rules about the plan as a whole,
-and last that the canonical text is a sentence of the domain's grammar, the same that masks decode.
+and that the canonical text is a sentence of the domain's grammar, the same that masks decode. Last
+comes the proof: that preconditions and invariants hold in every order in which the steps may run
+(`bb_domains.interleavings`). The certificate names that order, and the proof by its digest.
 """
 
 from __future__ import annotations
@@ -11,18 +13,23 @@ import difflib
 import hashlib
 import hmac
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import jsonschema
 
-from bb_core.canonical import sha256_hex
+from bb_core.canonical import canonical_json, sha256_hex
 from bb_core.plan import Plan, PlanSyntaxError, Step, parse_plan, plan_text, references, step_id
 from bb_domains.domain import Domain
 from bb_domains.errors import Inadmissible, PlanGrammarError
 from bb_domains.grammar import parse_with_lark
+from bb_domains.interleavings import OrderProof, prove_order
 from bb_domains.states import PlanState
 from bb_domains.validate import validator
 from bb_runtime.errors import ExecutionRefused, PlanRefused
+
+if TYPE_CHECKING:
+    from bb_runtime.repair import Repair
 
 # Made anew in each process: a certificate cannot be written by hand, stored, or sent elsewhere.
 _KEY = secrets.token_bytes(32)
@@ -37,37 +44,66 @@ class Certificate:
     Attributes:
         plan_hash: SHA-256 of the canonical plan text, hex.
         domain_fingerprint: of the domain it was checked against.
-        seal: keyed hash over both.
+        order: pairs of step ids, the first of which must be done before the second starts; steps
+            with no way between them may run in either order, or at once.
+        proof: SHA-256 over the formula that the proof is about and its proof, hex.
+        seal: keyed hash over all this.
     """
 
     plan_hash: str
     domain_fingerprint: str
+    order: tuple[tuple[str, str], ...]
+    proof: str
     seal: str = field(repr=False)
 
 
-def check_plan(domain: Domain, plan: Plan | str) -> Certificate:
+def check_plan(domain: Domain, plan: Plan | str, *, repair: bool = True) -> Certificate:
     """Check a plan.
 
     Args:
         domain: the domain it is meant for.
         plan: the plan, or its text.
+        repair: look for the nearest plan that would pass, if this one does not.
 
     Returns:
         A certificate for `execute`.
 
     Raises:
-        PlanRefused: naming the step, the rule, and the nearest admissible alternative.
+        PlanRefused: naming the step, the rule, and the nearest admissible alternative; the plan
+            that would pass is its `nearest`.
     """
     plan = _parsed(plan) if isinstance(plan, str) else plan
+    try:
+        return _certified(domain, plan)
+    except PlanRefused as refused:
+        if repair:
+            from bb_runtime.repair import nearest_plan
+
+            found = nearest_plan(domain, plan, refused)
+            if found is not None:
+                raise _with_nearest(refused, found) from refused
+        raise
+
+
+def _with_nearest(refused: PlanRefused, found: Repair) -> PlanRefused:
+    words = f"{refused.repair}; nearest plan that passes: {', '.join(found.edits)}"
+    named = PlanRefused(refused.node, refused.rule, refused.what, words.removeprefix("; "))
+    named.nearest = found
+    return named
+
+
+def _certified(domain: Domain, plan: Plan) -> Certificate:
     _check_length(domain, plan)
     for position, step in enumerate(plan.steps):
         _check_names(domain, step, position)
         _check_arguments(domain, step)
         _check_references(domain, plan, position)
-    _check_states(domain, plan)
+    lanes = _check_states(domain, plan)
     _check_sentence(domain, plan)
-    digest = plan_hash(plan)
-    return Certificate(digest, domain.fingerprint, _seal(digest, domain.fingerprint))
+    proof = _proved(domain, plan, lanes)
+    order = tuple((plan.steps[i].id, plan.steps[j].id) for i, j in proof.edges)
+    unsealed = Certificate(plan_hash(plan), domain.fingerprint, order, proof.digest, "")
+    return replace(unsealed, seal=_seal(unsealed))
 
 
 def verify_certificate(certificate: Certificate, domain: Domain, plan: Plan) -> None:
@@ -76,7 +112,7 @@ def verify_certificate(certificate: Certificate, domain: Domain, plan: Plan) -> 
     Raises:
         ExecutionRefused: it was not.
     """
-    seal = _seal(certificate.plan_hash, certificate.domain_fingerprint)
+    seal = _seal(certificate)
     if not hmac.compare_digest(seal, certificate.seal):
         what = "the certificate was not made by the checker of this process"
     elif certificate.plan_hash != plan_hash(plan):
@@ -93,8 +129,10 @@ def plan_hash(plan: Plan) -> str:
     return sha256_hex(plan_text(plan).encode())
 
 
-def _seal(digest: str, fingerprint: str) -> str:
-    return hmac.new(_KEY, f"{digest}:{fingerprint}".encode(), hashlib.sha256).hexdigest()
+def _seal(made: Certificate) -> str:
+    sealed = [made.plan_hash, made.domain_fingerprint, [list(pair) for pair in made.order]]
+    message = canonical_json([*sealed, made.proof])
+    return hmac.new(_KEY, message, hashlib.sha256).hexdigest()
 
 
 def _parsed(text: str) -> Plan:
@@ -153,15 +191,29 @@ def _check_references(domain: Domain, plan: Plan, position: int) -> None:
             raise PlanRefused(step.id, "order", what, "move the step behind it")
 
 
-def _check_states(domain: Domain, plan: Plan) -> None:
-    state = domain.machine.initial()
+def _check_states(domain: Domain, plan: Plan) -> list[int]:
+    """The lane of each step."""
+    state, lanes = domain.machine.initial(), list[int]()
     for step in plan.steps:
         try:
+            lanes.append(domain.machine.lane(state, step))
             state = domain.machine.apply(state, step)
         except Inadmissible as error:
             raise PlanRefused(error.step_id, "admissible", error.rule, error.repair) from error
     if not domain.machine.can_end(state):
         raise _unfinished(domain, plan, state)
+    return lanes
+
+
+def _proved(domain: Domain, plan: Plan, lanes: list[int]) -> OrderProof:
+    position = {step.id: i for i, step in enumerate(plan.steps)}
+    asked = [(position[other], position[step.id]) for step in plan.steps for other in step.after]
+    found = prove_order(domain.machine, lanes, asked)
+    if isinstance(found, OrderProof):
+        return found
+    done = ", ".join(plan.steps[i].id for i in found.done)
+    what = f"after {done or 'no step'} a precondition or an invariant fails"
+    raise PlanRefused("", "proof", what, "report this: the plan machine had let it through")
 
 
 def _unfinished(domain: Domain, plan: Plan, state: PlanState) -> PlanRefused:

@@ -1,14 +1,19 @@
 """Errors of the runtime.
 
 BBError
-+-- MaskError        a constraint or a tokenizer cannot be turned into a mask, or a mask allows
-nothing +-- PlanRefused      the checker refuses a plan: node, rule, repair +-- ExecutionRefused a
-program may not start: wrong certificate, wrong domain
+├── MaskError         a constraint or tokenizer gives no mask, or a mask allows nothing
+├── PlanRefused       the checker refuses a plan: node, rule, repair
+└── ExecutionRefused  a program may not start: wrong certificate, wrong domain
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bb_core.errors import BBError
+
+if TYPE_CHECKING:
+    from bb_runtime.repair import Repair
 
 
 class MaskError(BBError):
@@ -22,6 +27,7 @@ class PlanRefused(BBError):  # noqa: N818 - a verdict, not a malfunction
         node: id of the step at fault, "" where the plan as a whole is at fault.
         rule: the rule that is broken, e.g. "syntax", "arguments", "precondition".
         repair: the nearest admissible alternative, in words.
+        nearest: the nearest plan found that would pass; None if none was found or looked for.
     """
 
     def __init__(self, node: str, rule: str, what: str, repair: str = "") -> None:
@@ -29,6 +35,7 @@ class PlanRefused(BBError):  # noqa: N818 - a verdict, not a malfunction
         self.rule = rule
         self.what = what
         self.repair = repair
+        self.nearest: Repair | None = None
         where = f"plan: step {node}: {rule}" if node else f"plan: {rule}"
         super().__init__(what, where=where, fix=repair)
 

@@ -146,8 +146,14 @@ def test_a_certificate_cannot_be_forged(shop, plan_json):
     plan = parse_plan(plan_json)
     good = check_plan(shop, plan)
     other = check_plan(shop, Plan((Step("a", "login", {}),)))
-    own = Certificate(plan_hash(plan), shop.fingerprint, "0" * 64)
-    for forged in (own, dataclasses.replace(other, plan_hash=good.plan_hash)):
+    own = Certificate(plan_hash(plan), shop.fingerprint, (), "0" * 64, "0" * 64)
+    forgeries = (
+        own,
+        dataclasses.replace(other, plan_hash=good.plan_hash),
+        dataclasses.replace(good, order=()),
+        dataclasses.replace(good, proof=other.proof),
+    )
+    for forged in forgeries:
         with pytest.raises(ExecutionRefused, match="not made by the checker of this process"):
             verify_certificate(forged, shop, plan)
     with pytest.raises(ExecutionRefused, match="belongs to another plan"):
@@ -158,3 +164,57 @@ def test_a_certificate_is_for_one_version_of_a_domain(shop, plan_json):
     newer = make_domain(shop.schema.model_copy(update={"version": 2}))
     with pytest.raises(ExecutionRefused, match="another version of domain shop"):
         verify_certificate(check_plan(shop, plan_json), newer, parse_plan(plan_json))
+
+
+def test_the_certificate_names_the_order_that_matters(shop):
+    """Two orders are looked up and refunded: what concerns one does not wait for the other."""
+    text = (
+        '{"plan":[{"id":"a","tool":"login","args":{}},'
+        '{"id":"b","tool":"get_order","args":{"number":1042}},'
+        '{"id":"c","tool":"get_order","args":{"number":1043}},'
+        '{"id":"d","tool":"change_city","args":{"order":"$b.id","city":"Bonn"}},'
+        '{"id":"e","tool":"change_city","args":{"order":"$c.id","city":"Ulm"}}]}'
+    )
+    certificate = check_plan(shop, text)
+    assert certificate.order == (("a", "b"), ("a", "c"), ("b", "d"), ("c", "e"))
+    asked = check_plan(shop, edited(text, e_after=["d"]))
+    assert ("d", "e") in asked.order
+    assert asked.proof != certificate.proof
+
+
+@pytest.mark.parametrize(
+    ("changes", "edit"),
+    [
+        ({"c_id": "z"}, "name the steps"),
+        ({"b_tool": "get_ordre"}, "call get_order in step b"),
+        ({"b_number": 99}, "write number=1000 in step b"),
+        ({"d_amount": 12.075}, "write amount=12.07 in step d"),
+        ({"d_reason": "lat"}, "write reason='late' in step d"),
+        ({"b_extra": 1}, "write no extra in step b"),
+        ({"d_order": "$a.id"}, r"write order='\$b.id' in step d"),
+        ({"b_after": ["d"]}, "let step b wait for earlier steps only"),
+    ],
+)
+def test_the_nearest_plan_that_passes_is_found(shop, plan_json, changes, edit):
+    with pytest.raises(PlanRefused, match=f"nearest plan that passes: {edit}") as caught:
+        check_plan(shop, edited(plan_json, **changes))
+    assert caught.value.nearest is not None
+    check_plan(shop, caught.value.nearest.plan)
+    with pytest.raises(PlanRefused) as plain:
+        check_plan(shop, edited(plan_json, **changes), repair=False)
+    assert plain.value.nearest is None
+
+
+def test_steps_in_the_wrong_order_are_moved(shop, plan_json):
+    a, b, c, d = parse_plan(plan_json).steps
+    swapped = Plan((a, b, dataclasses.replace(d, id="c"), dataclasses.replace(c, id="d")))
+    with pytest.raises(PlanRefused, match="step c: admissible: .*move step c behind") as caught:
+        check_plan(shop, swapped)
+    assert caught.value.nearest.plan == parse_plan(plan_json)
+
+
+def test_values_are_never_made_up(shop, plan_json):
+    """The refund would need a confirmation, whose e-mail address nobody named."""
+    with pytest.raises(PlanRefused, match="first call confirm_owner") as caught:
+        check_plan(shop, without(plan_json, "confirm_owner"))
+    assert caught.value.nearest is None
