@@ -7,8 +7,9 @@ one cell; moves go to the four neighbours.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 Cell = tuple[int, int]
 
@@ -31,11 +32,20 @@ class Grid:
         column, row = cell
         return 0 <= column < self.columns and 0 <= row < self.rows and cell not in self.walls
 
-    def neighbours(self, cell: Cell) -> Iterator[Cell]:
-        """The cells one move away, in a fixed order."""
-        column, row = cell
-        around = ((column, row - 1), (column + 1, row), (column, row + 1), (column - 1, row))
-        return (near for near in around if self.is_floor(near))
+    @cached_property
+    def _around(self) -> dict[Cell, tuple[Cell, ...]]:
+        cells = ((column, row) for column in range(self.columns) for row in range(self.rows))
+        moves = ((0, -1), (1, 0), (0, 1), (-1, 0))
+        return {
+            (column, row): tuple(
+                (column + i, row + j) for i, j in moves if self.is_floor((column + i, row + j))
+            )
+            for column, row in cells
+        }
+
+    def neighbours(self, cell: Cell) -> tuple[Cell, ...]:
+        """The floor cells one move away, in a fixed order."""
+        return self._around[cell]
 
 
 def distance(one: Cell, two: Cell) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bb_core.errors import BBError
 from bb_core.plan import Plan, parse_reference
-from bb_domains.guards import Guard, holds, parse_guard
+from bb_domains.guards import holds, parse_guard
 from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS
 from bb_domains.robots.policies import POLICIES, Policy, policy_names, slower
 from bb_domains.robots.simulated import RobotSimulator
@@ -29,7 +29,8 @@ SINGLE_SHARE = 0.4
 CHARGE_SHARE, HOME_SHARE = 0.2, 0.3
 HELD_OUT_PAIR_SHARE = 0.4  # of unseen_compositions; the others do three kinds of work
 MOST_DRAWS = 500  # of kinds, words and rules
-MOST_WORLDS = 60  # for one of them
+MOST_WORLDS = 40  # for one of them
+MOST_WISHES = 4  # in one of those
 
 
 def held_out_pairs() -> frozenset[tuple[str, str]]:
@@ -71,46 +72,76 @@ def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator
     Raises:
         BBError: no further request is found.
     """
-    rng = random.Random(f"{seed}/{split}")
-    guards = {
-        name: tuple(parse_guard(text, tool.properties, name) for text in tool.guards)
-        for name, tool in schema.tools.items()
-    }
-    texts: set[str] = set()
+    drawer = _Drawer(schema, split, random.Random(f"{seed}/{split}"))
     for i in range(n):
-        request = _request(schema, guards, f"{split}-{seed}-{i}", split, rng, texts)
-        texts.add(request.text)
-        yield request
+        yield drawer.draw(f"{split}-{seed}-{i}")
 
 
-def _request(
-    schema: PlanSchema,
-    guards: Mapping[str, tuple[Guard, ...]],
-    name: str,
-    split: str,
-    rng: random.Random,
-    texts: set[str],
-) -> Request:
-    for _ in range(MOST_DRAWS):
-        kinds = composition(split, rng)
-        if n_steps(kinds) > schema.limits.max_steps:
-            continue
-        skin = rng.choice(skins(held_out=split == "unseen_wordings"))
-        layout = rng.choice(HELD_OUT_LAYOUTS if split == "unseen_layouts" else LAYOUTS)
-        policy = rng.choice(policy_names(held_out=split == "unseen_policies"))
-        manner = rng.choice(_manners(POLICIES[policy]))
-        for _ in range(MOST_WORLDS):
-            seed = rng.randrange(1 << 32)
-            world = make_world(seed, layout, policy)
-            goals = _goals(kinds, manner, world, rng)
-            text = render(skin, goals, rng) if goals else ""
-            if not goals or text in texts:
+class _Drawer:
+    """Draws the requests of one split."""
+
+    def __init__(self, schema: PlanSchema, split: str, rng: random.Random) -> None:
+        self._split, self._rng = split, rng
+        self._schema = schema
+        self._guards = {
+            name: tuple(parse_guard(text, tool.properties, name) for text in tool.guards)
+            for name, tool in schema.tools.items()
+        }
+        self._skins = skins(held_out=split == "unseen_wordings")
+        self._layouts = HELD_OUT_LAYOUTS if split == "unseen_layouts" else LAYOUTS
+        self._policies = policy_names(held_out=split == "unseen_policies")
+        self._texts: set[str] = set()
+
+    def draw(self, name: str) -> Request:
+        """A request whose text is new."""
+        rng = self._rng
+        for _ in range(MOST_DRAWS):
+            kinds = composition(self._split, rng)
+            if n_steps(kinds) > self._schema.limits.max_steps:
                 continue
-            plan = make_plan(goals)
-            if _succeeds(RobotSimulator(world), plan, schema, guards):
-                label = {"goals": [goal.as_label() for goal in goals]}
-                return Request(name, split, skin.name, text, plan, seed, layout, policy, label)
-    raise BBError("no new request found", where=f"requests: {split}", fix="ask for fewer")
+            skin, layout = rng.choice(self._skins), rng.choice(self._layouts)
+            policy = rng.choice(self._policies)
+            manner = rng.choice(_manners(POLICIES[policy]))
+            for _ in range(MOST_WORLDS):
+                seed = rng.randrange(1 << 32)
+                goals = self._granted(kinds, manner, make_world(seed, layout, policy))
+                text = render(skin, goals, rng) if goals else ""
+                if goals and text not in self._texts:
+                    self._texts.add(text)
+                    label = {"goals": [goal.as_label() for goal in goals]}
+                    plan = make_plan(goals)
+                    return Request(
+                        name, self._split, skin.name, text, plan, seed, layout, policy, label
+                    )
+        raise BBError("no new request found", where=f"requests: {self._split}", fix="ask for fewer")
+
+    def _granted(self, kinds: Sequence[str], manner: str, world: World) -> tuple[Goal, ...]:
+        """Goals of these kinds whose plan does no harm in a world; empty if none is found."""
+        for _ in range(MOST_WISHES):
+            goals = _goals(kinds, manner, world, self._rng)
+            if not goals:
+                return ()
+            if self._succeeds(RobotSimulator(world.copy()), make_plan(goals)):
+                return goals
+        return ()
+
+    def _succeeds(self, simulator: RobotSimulator, plan: Plan) -> bool:
+        """Whether a plan runs to its end with every guard holding and no incident."""
+        results: dict[str, Mapping[str, Any]] = {}
+        for step in plan.steps:
+            args, known = dict(step.args), dict(step.args)
+            for arg in self._schema.tools[step.tool].handles:
+                ref = parse_reference(step.args[arg])
+                assert ref is not None
+                known[arg] = results[ref.step]
+                args[arg] = results[ref.step]["id"]
+            if not all(holds(guard, known) for guard in self._guards[step.tool]):
+                return False
+            try:
+                results[step.id] = simulator.call(step.tool, args)
+            except ToolFailed:
+                return False
+        return not any(simulator.incidents().values())
 
 
 def _manners(policy: Policy) -> list[str]:
@@ -177,27 +208,3 @@ def _visit(
 def _said(place: str) -> str:
     """A place as people name it: `shelf 3`."""
     return place.replace("-", " ")
-
-
-def _succeeds(
-    simulator: RobotSimulator,
-    plan: Plan,
-    schema: PlanSchema,
-    guards: Mapping[str, tuple[Guard, ...]],
-) -> bool:
-    """Whether a plan runs to its end with every guard holding and no incident."""
-    results: dict[str, Mapping[str, Any]] = {}
-    for step in plan.steps:
-        args, known = dict(step.args), dict(step.args)
-        for arg in schema.tools[step.tool].handles:
-            ref = parse_reference(step.args[arg])
-            assert ref is not None
-            known[arg] = results[ref.step]
-            args[arg] = results[ref.step]["id"]
-        if not all(holds(guard, known) for guard in guards[step.tool]):
-            return False
-        try:
-            results[step.id] = simulator.call(step.tool, args)
-        except ToolFailed:
-            return False
-    return not any(simulator.incidents().values())

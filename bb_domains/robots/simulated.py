@@ -13,7 +13,6 @@ now). What must not be done but can be, it does, and counts as an incident:
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -120,7 +119,7 @@ class RobotSimulator:
 
     def copy(self) -> RobotSimulator:
         """An independent simulator in the same state."""
-        twin = RobotSimulator(copy.deepcopy(self.world))
+        twin = RobotSimulator(self.world.copy())
         twin._stops, twin._fresh = dict(self._stops), self._fresh
         twin._incidents = dict(self._incidents)
         twin._answers = dict(self._answers)

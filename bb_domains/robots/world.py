@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bb_core.errors import BBError
 from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS, Floor, Place, make_floor
@@ -93,6 +93,16 @@ class World:
     def __post_init__(self) -> None:
         self.places = {place.id: place for place in self.floor.places}
 
+    def copy(self) -> World:
+        """An independent world in the same state."""
+        return replace(
+            self,
+            robot=replace(self.robot),
+            people=[replace(person) for person in self.people],
+            items={tag: replace(item) for tag, item in self.items.items()},
+            open_doors=set(self.open_doors),
+        )
+
     def shut(self) -> frozenset[Cell]:
         """Cells that cannot be entered now: shut doors and obstacles."""
         doors = (p.body for p in self.places.values() if p.kind == "door" and not self.is_open(p))
@@ -132,7 +142,7 @@ def make_world(seed: int, layout: str, policy: str) -> World:
     start = charger.stands[0]
     stands = {cell for place in floor.places for cell in place.stands}
     open_floor = sorted(reachable(floor.grid, start) - stands)
-    obstacles = _obstacles(floor.grid, start, stands, open_floor, rng)
+    obstacles = frozenset(_obstacles(floor.grid, start, open_floor, rng))
     free = [cell for cell in open_floor if cell not in obstacles]
     doors = [place.id for place in floor.places if place.kind == "door"]
     bodies = {place.body for place in floor.places}
@@ -157,20 +167,16 @@ def _check_names(layout: str, policy: str) -> None:
         raise BBError(f"no policy {policy!r}", where="robots", fix=fix)
 
 
-def _obstacles(
-    grid: Grid, start: Cell, stands: set[Cell], cells: Sequence[Cell], rng: random.Random
-) -> frozenset[Cell]:
-    """Loose things that cut nothing off and stand in no doorway."""
+def _obstacles(grid: Grid, start: Cell, cells: Sequence[Cell], rng: random.Random) -> set[Cell]:
+    """Loose things with free floor all around, so that they cut nothing off."""
     found: set[Cell] = set()
-    inside = reachable(grid, start)
-    for _ in range(N_OBSTACLES):
-        cell = rng.choice(cells)
-        if len(list(grid.neighbours(cell))) < 4 or distance(cell, start) < 2:
-            continue
-        trial = {*found, cell}
-        if reachable(grid, start, trial) == inside - trial and stands.isdisjoint(trial):
-            found = trial
-    return frozenset(found)
+    for _ in range(N_OBSTACLES * 3):
+        column, row = cell = rng.choice(cells)
+        around = [(column + i, row + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        apart = all(distance(cell, other) > 2 for other in (*found, start))
+        if apart and len(found) < N_OBSTACLES and all(grid.is_floor(near) for near in around):
+            found.add(cell)
+    return found
 
 
 def _zones(n: int, cells: Sequence[Cell], rng: random.Random) -> frozenset[Cell]:
