@@ -15,8 +15,10 @@ import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from bb_runtime.engine import check_room
-from bb_runtime.errors import MaskError
 from bb_runtime.masks import n_mask_words, schema_rows, wrap_tokenizer
+from bb_runtime.schema_row import SchemaRow
+
+_TRIED = 8
 
 
 @dataclass(frozen=True)
@@ -84,15 +86,29 @@ def decode_json(
         )
         cache, calls = output.past_key_values, calls + 1
         scores = row.allowed_scores(output.logits[0, -1].float(), n_mask_words(wrapped))
-        token = _choose(scores, temperature, generator)
-        if not row.consume(token):
-            raise MaskError(f"token {token} was not allowed", where="masks", fix="report this")
+        token = _choose_fitting(row, scores, temperature, generator)
+        was_taken = row.consume(token)
+        assert was_taken, "the mask allowed it"
         if not row.finished:
             written.append(token)
             waiting = [token]
     text = row.text.decode("utf-8")
     value = row.check()
     return JsonAnswer(text, value, len(written), calls, time.perf_counter() - started_s)
+
+
+def _choose_fitting(
+    row: SchemaRow, scores: torch.Tensor, temperature: float, generator: torch.Generator
+) -> int:
+    """Choose among the tokens after which the text can end in time; then the way out."""
+    for _ in range(_TRIED):
+        token = _choose(scores, temperature, generator)
+        if row.fits(token):
+            return token
+        scores[token] = -torch.inf
+        if not bool((scores > -torch.inf).any()):
+            break
+    return _choose(row.only_way(torch.zeros_like(scores)), 0.0, generator)
 
 
 def _choose(scores: torch.Tensor, temperature: float, generator: torch.Generator) -> int:

@@ -60,6 +60,7 @@ class SchemaRow(MatcherRow):
         self._left = max_new_tokens
         self._way: list[int] | None = None
         self._hint: list[int] | None = None
+        self._longest = 0
         self._strings = Strings()
         self.text = b""
 
@@ -139,7 +140,7 @@ class SchemaRow(MatcherRow):
             )
 
     def allowed_scores(self, scores: torch.Tensor, n_words: int) -> torch.Tensor:
-        """Logits under the mask and the budget.
+        """Logits under the mask; the budget is left to `fits` or `within_budget`.
 
         Args:
             scores: (vocabulary,) logits.
@@ -150,13 +151,33 @@ class SchemaRow(MatcherRow):
         bits = np.unpackbits(words.view(np.uint8), bitorder="little").astype(bool)[: len(scores)]
         allowed = torch.zeros(len(scores), dtype=torch.bool)
         allowed[: len(bits)] = torch.from_numpy(bits)
-        return self.within_budget(scores.masked_fill(~allowed.to(scores.device), -torch.inf))
+        return scores.masked_fill(~allowed.to(scores.device), -torch.inf)
+
+    def fits(self, token: int) -> bool:
+        """Whether the text can still end within the budget after an allowed token."""
+        return self._left is None or token in self._eos_ids or self._can_end_after(token)
+
+    def only_way(self, masked: torch.Tensor) -> torch.Tensor:
+        """Leave only the first token of the way out, or the end.
+
+        Args:
+            masked: (vocabulary,) logits under the mask.
+
+        Raises:
+            MaskError: no way out of this text fits the budget.
+        """
+        assert self._left is not None
+        way = self._known_way(self._left - 1)
+        found = torch.full_like(masked, -torch.inf)
+        chosen = [way[0]] if way else [t for t in self._eos_ids if t < len(masked)]
+        found[chosen] = masked[chosen]
+        return found
 
     def within_budget(self, masked: torch.Tensor) -> torch.Tensor:
         """Leave only tokens after which the text can still end within the budget.
 
         Where the budget is near, only the likeliest tokens are looked at, and the first token of
-        the way out.
+        the way out. Near is where what the longest way so far would take could be begun once more.
 
         Args:
             masked: (vocabulary,) logits under the mask.
@@ -167,16 +188,14 @@ class SchemaRow(MatcherRow):
         if self._left is None:
             return masked
         way = self._known_way(self._left - 1)
-        if self._left > 2 * len(way) + _MARGIN:
+        self._longest = max(self._longest, len(way))
+        if self._left > len(way) + 2 * self._longest + _MARGIN:
             return masked
-        kept = {way[0]} if way else {t for t in self._eos_ids if t < len(masked)}
+        found = self.only_way(masked)
         values, tokens = masked.topk(min(_VERIFIED, len(masked)))
         for value, token in zip(values.tolist(), tokens.tolist(), strict=True):
-            if value > -np.inf and (token in self._eos_ids or self._can_end_after(token)):
-                kept.add(token)
-        found = torch.full_like(masked, -torch.inf)
-        chosen = sorted(kept)
-        found[chosen] = masked[chosen]
+            if value > -np.inf and self.fits(token):
+                found[token] = value
         return found
 
     def _known_way(self, most: int) -> list[int]:

@@ -162,6 +162,7 @@ def test_random_texts_end_within_the_budget_and_validate(tokenizer, schema, seed
             if not row.finished:
                 noise = torch.randn(wrapped.vocab_size, generator=generator)
                 scores = row.allowed_scores(noise, n_mask_words(wrapped))
+                scores = row.within_budget(scores)
                 assert bool((scores > -torch.inf).any())
                 assert row.consume(int(scores.argmax()))
                 tokens += 1
