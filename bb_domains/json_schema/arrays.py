@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from bb_domains.errors import LowerError
-from bb_domains.json_schema.clauses import KINDS, Arrays, Count, Node, both
+from bb_domains.json_schema.clauses import ANY, KINDS, NEVER, Arrays, Count, Node, both
 from bb_domains.json_schema.counting import Counting, Member, conjunction
 from bb_domains.json_schema.rules import MOST_BITS, Option, Writer, lark_literal
 from bb_domains.json_schema.scalars import finite_texts
@@ -116,8 +116,9 @@ class ArrayWriter:
             counting.add(self._grammar, here, Member(value, (value,), shown), comma, target)
 
     def _negated(self, node: Node) -> Node:
-        if len(node) != 1:
-            raise LowerError("counts items of several schemas", where="/", fix="use one 'contains'")
+        """The node of the values that fail the one schema of a `contains`."""
+        if node == ANY:
+            return NEVER
         ((number, sign),) = node
         return ((number, not sign),)
 
