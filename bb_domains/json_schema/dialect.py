@@ -34,7 +34,7 @@ _ONE = (
 )
 _BESIDE = frozenset({"then", "else", "minContains", "maxContains"})
 _NAMING = frozenset({"$dynamicAnchor", "$recursiveAnchor", "$anchor", "$id", "id", "$schema"})
-REFUSED = frozenset({"$dynamicRef", "$recursiveRef", "extends", "disallow", "divisibleBy"})
+REFUSED = frozenset({"extends", "disallow", "divisibleBy"})
 """Keywords that constrain and cannot be kept."""
 
 

@@ -29,10 +29,14 @@ def unevaluated(keyword: str, like: Keyword, beside: frozenset[str]) -> Keyword:
     return formula
 
 
-_IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef"})
+_IN_PLACE = frozenset(
+    {"allOf", "anyOf", "oneOf", "not", "if", "$ref", "$dynamicRef", "$recursiveRef"}
+)
 
 LOGIC: dict[str, Keyword] = {
     "$ref": logic.ref,
+    "$dynamicRef": logic.dynamic_ref,
+    "$recursiveRef": logic.recursive_ref,
     "allOf": logic.all_of,
     "anyOf": logic.any_of,
     "oneOf": logic.one_of,

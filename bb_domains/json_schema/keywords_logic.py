@@ -67,6 +67,20 @@ def ref(place: Place, value: Any, sign: bool) -> Formula:
     return Holds(place.schemas.follow(place.entry, value, sign))
 
 
+def dynamic_ref(place: Place, value: Any, sign: bool) -> Formula:
+    """`$dynamicRef` where only one schema can be meant, whatever led here."""
+    if place.schemas.anchors("$dynamicAnchor", value[1:]) > 1:
+        raise place.refuse("$dynamicRef", "may mean several schemas", "use '$ref'")
+    return Holds(place.schemas.follow(place.entry, value, sign))
+
+
+def recursive_ref(place: Place, value: Any, sign: bool) -> Formula:
+    """`$recursiveRef` where only one schema can be meant, whatever led here."""
+    if place.schemas.anchors("$recursiveAnchor", True) > 1:
+        raise place.refuse("$recursiveRef", "may mean several schemas", "use '$ref'")
+    return Holds(place.schemas.follow(place.entry, value, sign))
+
+
 def type_(place: Place, value: Any, sign: bool) -> Formula:
     """`type`."""
     kinds = {value} if isinstance(value, str) else set(value)

@@ -55,6 +55,18 @@ class Schemas:
         self.add(True, "", resolver)
         self.root = self.add(schema, "", resolver)
 
+    def anchors(self, keyword: str, name: Any) -> int:
+        """How often the document says `keyword: name`, as it does where a reference may lead."""
+        found, waiting = 0, [self[self.root].schema]
+        while waiting:
+            part = waiting.pop()
+            if isinstance(part, Mapping):
+                found += part.get(keyword) == name
+                waiting.extend(part.values())
+            elif isinstance(part, list):
+                waiting.extend(part)
+        return found
+
     def __getitem__(self, number: int) -> Entry:
         return self._entries[number]
 

@@ -174,6 +174,26 @@ KEYWORDS = {
         [[], [[], [[]]]],
         [[1], {}],
     ),
+    "dynamic reference": (
+        {
+            "$dynamicAnchor": "node",
+            "type": "object",
+            "properties": {"next": {"$dynamicRef": "#node"}},
+            "additionalProperties": False,
+        },
+        [{}, {"next": {"next": {}}}],
+        [{"next": 1}, {"next": {"next": 1}}],
+    ),
+    "recursive reference": (
+        {
+            "$schema": "https://json-schema.org/draft/2019-09/schema",
+            "$recursiveAnchor": True,
+            "type": "array",
+            "items": {"$recursiveRef": "#"},
+        },
+        [[], [[]]],
+        [[1], {}],
+    ),
     "const object": ({"const": {"a": [1, {"b": None}]}}, [{"a": [1, {"b": None}]}], [{}, 1]),
     "all of": (
         {"allOf": [OBJECT, {"required": ["a"]}, {"properties": {"a": {"minimum": 3}}}]},
@@ -221,7 +241,15 @@ def test_what_each_keyword_accepts(tokenizer, name):
         ({"type": "string", "pattern": "(?<=a)b"}, "lookbehind at character"),
         ({"$ref": "https://example.org/other.json"}, "names nothing in this document"),
         ({"$ref": "#"}, "refers to itself without a value between"),
-        ({"$dynamicRef": "#x"}, "keyword '.dynamicRef' is not supported"),
+        ({"$dynamicRef": "#x"}, "reference '#x' names nothing in this document"),
+        (
+            {
+                "$dynamicRef": "#x",
+                "$defs": {"a": {"$dynamicAnchor": "x"}, "b": {"$id": "b", "$dynamicAnchor": "x"}},
+            },
+            "at /.dynamicRef: '.dynamicRef' may mean several schemas",
+        ),
+        ({"divisibleBy": 3}, "keyword 'divisibleBy' is not supported"),
         ({"properties": {"a": {"Required": ["b"]}}}, "unknown keyword 'Required' at /properties/a"),
         ({"type": "object", "required": ["a"], "properties": {"a": False}}, "allows no value"),
         ({"$schema": "https://example.org/mine", "type": "object"}, "dialect .* is unknown"),
