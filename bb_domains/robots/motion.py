@@ -121,6 +121,7 @@ def _enter(world: World, cell: Cell, pace: Pace, happened: dict[str, int]) -> st
         happened["stranded"] += 1
         return "the battery is empty"
     world.robot.cell = cell
+    world.trail.append(cell)
     return ""
 
 

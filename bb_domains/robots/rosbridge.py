@@ -190,12 +190,14 @@ class RosbridgeAdapters:
 
     def _joined(self, part: Message) -> Message | None:
         """The message of which this is the last missing fragment; None until it comes."""
-        name, number, total = str(part.get("id")), part.get("num"), part.get("total")
-        good = isinstance(number, int) and isinstance(total, int) and isinstance(part["data"], str)
-        if not good or not 0 <= number < total <= MOST_FRAGMENTS:
+        name, data = str(part.get("id")), part.get("data")
+        number, total = part.get("num"), part.get("total")
+        if not (isinstance(number, int) and isinstance(total, int) and isinstance(data, str)):
             raise ConnectionLost("sent a broken fragment", where="rosbridge")
+        if not 0 <= number < total <= MOST_FRAGMENTS:
+            raise ConnectionLost("sent a fragment out of range", where="rosbridge")
         parts = self._fragments.setdefault(name, {})
-        parts[number] = part["data"]
+        parts[number] = data
         if sum(map(len, parts.values())) > MOST_BYTES:
             raise ConnectionLost(f"sent more than {MOST_BYTES} bytes", where="rosbridge")
         if len(parts) < total:

@@ -74,7 +74,8 @@ class JsonStream:
                 text = bytes(self._received[:size])
                 del self._received[:size]
                 return text.decode(errors="replace").strip()
-            if len(self._received) > MOST_BYTES or self._received.lstrip()[:1] not in (b"", b"{"):
+            start = bytes(self._received.lstrip()[:1])
+            if len(self._received) > MOST_BYTES or start not in (b"", b"{"):
                 raise ConnectionLost("sends no JSON objects", where=self.peer)
             if not read_some(self.connection, self._received, deadline, self.peer):
                 return None

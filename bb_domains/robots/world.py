@@ -77,6 +77,7 @@ class World:
         robot, people, items: what moves; items by tag.
         open_doors: names of the doors that stand open.
         ticks: time since the start.
+        trail: cells that the robot entered, in order.
     """
 
     floor: Floor
@@ -88,6 +89,7 @@ class World:
     items: dict[int, Item]
     open_doors: set[str]
     ticks: int = 0
+    trail: list[Cell] = field(default_factory=list)
     places: dict[str, Place] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -101,6 +103,7 @@ class World:
             people=[replace(person) for person in self.people],
             items={tag: replace(item) for tag, item in self.items.items()},
             open_doors=set(self.open_doors),
+            trail=list(self.trail),
         )
 
     def shut(self) -> frozenset[Cell]:
