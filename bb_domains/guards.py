@@ -121,6 +121,31 @@ def parse_guard(text: str, names: Collection[str], where: str) -> Guard:
     return Guard(text, condition)
 
 
+def parse_operand(text: str, names: Collection[str], where: str) -> Value | Field:
+    """Parse one operand, such as `order.city` or `"late"`.
+
+    Raises:
+        ConditionError: the text is no operand, or a path begins with something else.
+    """
+    if len(text) > _MOST_CHARACTERS:
+        what = f"has {len(text)} characters"
+        raise ConditionError(what, where=where, fix=f"use at most {_MOST_CHARACTERS}")
+    reader = _Reader(text, names, where)
+    found = reader.operand()
+    if reader.kind:
+        raise reader.fault("expected the end")
+    return found
+
+
+def operand_value(operand: Value | Field, values: Mapping[str, Any]) -> Any:
+    """The value of an operand.
+
+    Raises:
+        ConditionError: a field is missing.
+    """
+    return _value(operand, values, str(operand))
+
+
 def holds(guard: Guard, values: Mapping[str, Any]) -> bool:
     """Evaluate a guard.
 
@@ -202,14 +227,15 @@ class _Reader:
             if not self._take(")"):
                 raise self.fault("expected )")
             return inner
-        left = self._operand()
+        left = self.operand()
         op = self._token
         if op not in _COMPARE:
             raise self.fault(f"expected one of {' '.join(_COMPARE)}")
         self._advance()
-        return Comparison(op, left, self._operand())
+        return Comparison(op, left, self.operand())
 
-    def _operand(self) -> Value | Field:
+    def operand(self) -> Value | Field:
+        """Read a constant or a path."""
         kind, token = self.kind, self._token
         if kind not in ("number", "string", "name"):
             raise self.fault("expected a number, a string or an argument")

@@ -124,7 +124,7 @@ class HttpAdapters:
             self.base_url + path,
             params=query,
             headers=headers,
-            timeout=TIMEOUT_S,
+            timeout=tool.timeout_s,
             **_content(operation, whole[0] if whole else fields or None),
         )
 
@@ -140,8 +140,13 @@ class HttpAdapters:
                 body = _read(response)
             finally:
                 response.close()
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            said = str(error) or type(error).__name__
+            unreached = f"cannot reach {self.base_url}: {said}"
+            raise ToolFailed(tool, 0, unreached, sent=False) from None
         except httpx.TimeoutException:
-            raise ToolFailed(tool, 0, f"no answer within {TIMEOUT_S:g} s") from None
+            limit_s = self.schema.tools[tool].timeout_s
+            raise ToolFailed(tool, 0, f"no answer within {limit_s:g} s") from None
         except httpx.HTTPError as error:
             said = str(error) or type(error).__name__
             raise ToolFailed(tool, 0, f"cannot reach {self.base_url}: {said}") from None

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bb_domains.asides import Aside, compile_aside
 from bb_domains.errors import ConditionError, SchemaError
 from bb_domains.fluents import SELF, Atom, Effect, Vocabulary, expression_atoms, parse_effect
 from bb_domains.guards import Guard, parse_guard
@@ -29,6 +30,8 @@ class CompiledTool:
         pre: the precondition, one output.
         effects: fluents it sets and clears.
         guards: comparisons for the executor.
+        undo: the call that takes it back, if there is one.
+        probe: the call that tells whether it happened, if there is one.
     """
 
     tool: Tool
@@ -37,6 +40,8 @@ class CompiledTool:
     pre: Circuit
     effects: tuple[Effect, ...]
     guards: tuple[Guard, ...]
+    undo: Aside | None = None
+    probe: Aside | None = None
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,9 @@ def compile_tool(schema: PlanSchema, name: str) -> CompiledTool:
         parse_guard(text, tool.properties, f"{where}.guards.{i}")
         for i, text in enumerate(tool.guards)
     )
-    return CompiledTool(tool, objects, pre_atoms, pre, effects, guards)
+    undo = compile_aside(tool, tool.undo, f"{where}.undo") if tool.undo else None
+    probe = compile_aside(tool, tool.probe, f"{where}.probe") if tool.probe else None
+    return CompiledTool(tool, objects, pre_atoms, pre, effects, guards, undo, probe)
 
 
 def _effects(tool: Tool, vocabulary: Vocabulary, where: str) -> tuple[Effect, ...]:

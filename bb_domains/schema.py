@@ -56,12 +56,14 @@ class Limits(_Strict):
         max_string: characters of a string that declares no `maxLength`, and of any longer one.
         max_items: items of an array.
         max_digits: digits before the decimal point of a number without a narrower range.
+        at_once: calls under way at a time; above 1, steps on different objects run together.
     """
 
     max_steps: int = Field(default=14, ge=1, le=26)
     max_string: int = Field(default=48, ge=1, le=512)
     max_items: int = Field(default=4, ge=1, le=32)
     max_digits: int = Field(default=9, ge=1, le=15)
+    at_once: int = Field(default=1, ge=1, le=16)
 
 
 class ObjectType(_Strict):
@@ -115,15 +117,46 @@ class Handle(_Strict):
     path: str = Field(default="id", pattern=rf"^{IDENTIFIER}(\.{IDENTIFIER})*$")
 
 
+class Undo(_Strict):
+    """The call that takes a step back, should the plan fail later.
+
+    A string among `args` is an operand as in guards: `order.city`, what was looked up before;
+    `result.id`, what the step answered; `'"text"'`, a constant. Other values are themselves.
+    """
+
+    tool: str
+    args: dict[str, Any] = {}
+
+
+class Probe(_Strict):
+    """The read that tells whether a step without an answer happened; `args` as in `undo`.
+
+    `happened` is a guard in which `result` is what the probe answered.
+    """
+
+    tool: str
+    args: dict[str, Any] = {}
+    happened: str
+
+
 class Tool(_Strict):
-    """One tool. `args` is a JSON Schema whose order of properties is the order in plan texts."""
+    """One tool. `args` is a JSON Schema whose order of properties is the order in plan texts.
+
+    `effect: session` changes nothing beyond the session with the service, such as a login: it is
+    called again, like a read, when a run is resumed. `timeout_s` is for each call; one without an
+    answer, or refused for the moment, is made anew up to `retries` times if that is safe.
+    """
 
     description: str = ""
     operation: Operation | None = None
     args: dict[str, Any] = Field(default_factory=lambda: dict(_EMPTY_ARGS))
     places: dict[str, _PlaceField] = {}
-    effect: Literal["read", "write"] = "write"
+    effect: Literal["read", "session", "write"] = "write"
     idempotent: bool = False
+    timeout_s: float = Field(default=10.0, gt=0.0, le=3600.0)
+    retries: int = Field(default=0, ge=0, le=10)
+    undo: Undo | None = None
+    probe: Probe | None = None
     cost: float = Field(default=1.0, ge=0.0, le=1e6)
     binds: Binds | None = None
     handles: dict[str, Handle] = {}
@@ -316,11 +349,30 @@ def _tool_faults(schema: PlanSchema, tool: Tool, path: Path_) -> Iterator[_Fault
     for arg in tool.places:
         if arg not in tool.properties:
             yield (*path, "places", arg), f"{arg!r} is no argument", "declare it in args"
+    for name, aside in (("undo", tool.undo), ("probe", tool.probe)):
+        if aside:
+            yield from _aside_faults(schema, aside, (*path, name))
     if tool.operation:
         for arg in tool.properties:
             if arg not in tool.places:
                 fix = f"write {arg}: path, query, header or body"
                 yield (*path, "places"), f"argument {arg!r} has no place", fix
+
+
+def _aside_faults(schema: PlanSchema, aside: Undo | Probe, path: Path_) -> Iterator[_Fault]:
+    called = schema.tools.get(aside.tool)
+    if called is None:
+        yield (*path, "tool"), f"no tool {aside.tool!r}", "name a declared tool"
+        return
+    if isinstance(aside, Probe) and called.effect != "read":
+        yield (*path, "tool"), f"{aside.tool} is no read", "name a tool with effect: read"
+    for arg in aside.args:
+        if arg not in called.properties:
+            known = ", ".join(called.properties) or "none"
+            yield (*path, "args", arg), f"{arg!r} is no argument of {aside.tool}", f"it has {known}"
+    for arg in called.args.get("required", ()):
+        if arg not in aside.args:
+            yield (*path, "args"), f"argument {arg!r} of {aside.tool} is missing", "add it"
 
 
 def _args_faults(tool: Tool, path: Path_) -> Iterator[_Fault]:

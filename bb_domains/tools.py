@@ -30,11 +30,13 @@ class ToolFailed(BBError):  # noqa: N818 - what happened, not a malfunction
         tool: name of the tool.
         status: HTTP status or its like, 0 if there was no answer.
         reason: what the service said.
+        sent: whether the call may have left; False if it surely did not.
     """
 
-    def __init__(self, tool: str, status: int, reason: str) -> None:
+    def __init__(self, tool: str, status: int, reason: str, *, sent: bool = True) -> None:
         said = f"answered {status}: {reason}" if status else reason
         super().__init__(said, where=f"tool {tool}")
         self.tool = tool
         self.status = status
         self.reason = reason
+        self.sent = sent

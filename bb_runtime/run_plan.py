@@ -48,6 +48,8 @@ def as_data(done: Execution, plan: Plan) -> dict[str, Any]:
         "status": done.status,
         "step": done.step,
         "reason": done.reason,
+        "rule": done.rule,
+        "undone": list(done.undone),
         "dry_run": done.dry_run,
         "plan": json.loads(plan_text(plan))["plan"],
         "outcomes": [
