@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 
 import jsonschema
-from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
+from jsonschema_specifications import REGISTRY
 
 from bb_domains.errors import LowerError
 from bb_domains.json_schema.keywords import BY_KIND, LOGIC
