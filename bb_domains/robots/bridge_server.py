@@ -54,7 +54,6 @@ class BridgeServer:
     action_s: float = 0.0
     fragment_bytes: int = 0
     interfaces: Mapping[str, Interface] = field(default_factory=load_interfaces)
-    _turn: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def talk(self, transport: Transport) -> None:
         """Answer one client until it goes away."""
@@ -69,7 +68,7 @@ class BridgeServer:
             transport.close()
 
     def act(self, tool: str, args: Any, name: str) -> dict[str, Any]:
-        """Carry a call out, one at a time.
+        """Carry a call out; the robot takes one at a time.
 
         Raises:
             ToolFailed: the arguments are wrong, or the robot refused.
@@ -77,8 +76,7 @@ class BridgeServer:
         error = best_match(validator(_resolved_args(self.schema.tools[tool])).iter_errors(args))
         if error is not None:
             raise ToolFailed(tool, BAD_VALUE, error.message)
-        with self._turn:
-            return self.robot.call(tool, args, name)
+        return self.robot.call(tool, args, name)
 
     def tool_of(self, name: object) -> str | None:
         """The tool behind a service or action."""

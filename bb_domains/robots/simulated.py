@@ -14,6 +14,7 @@ now). What must not be done but can be, it does, and counts as an incident:
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +58,7 @@ class _Stop:
 
 
 class RobotSimulator:
-    """A world that tools act on.
+    """A world that tools act on, one call at a time.
 
     Args:
         world: its state at the start; changed from then on.
@@ -69,6 +70,7 @@ class RobotSimulator:
         self._fresh = ""
         self._incidents = dict.fromkeys(INCIDENTS, 0)
         self._answers: dict[str, dict[str, Any]] = {}
+        self._turn = threading.Lock()
 
     def call(
         self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
@@ -82,20 +84,21 @@ class RobotSimulator:
         act = _TOOLS.get(tool)
         if act is None:
             raise BBError("no such tool", where=f"tool {tool}", fix=f"use {', '.join(_TOOLS)}")
-        if idempotency_key is not None and idempotency_key in self._answers:
-            return dict(self._answers[idempotency_key])
         given = {f"{name}_" if name == "from" else name: value for name, value in args.items()}
         try:
             inspect.signature(act).bind(self, **given)
         except TypeError as error:
             raise ToolFailed(tool, BAD_VALUE, str(error)) from None
-        try:
-            answer = act(self, **given)
-        except _Refused as refused:
-            raise ToolFailed(tool, refused.status, refused.reason) from None
-        if idempotency_key is not None:
-            self._answers[idempotency_key] = dict(answer)
-        return answer
+        with self._turn:
+            if idempotency_key is not None and idempotency_key in self._answers:
+                return dict(self._answers[idempotency_key])
+            try:
+                answer = act(self, **given)
+            except _Refused as refused:
+                raise ToolFailed(tool, refused.status, refused.reason) from None
+            if idempotency_key is not None:
+                self._answers[idempotency_key] = dict(answer)
+            return answer
 
     def state(self) -> dict[str, Any]:
         """The robot, the items that were moved or are held, and the open doors."""
