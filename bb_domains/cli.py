@@ -1,4 +1,4 @@
-"""Import, check, draw and list domains."""
+"""Make, import, test, draw and document domains, and record traces of their tools."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import typer
 
 from bb_core.cli import JsonOption
 from bb_core.errors import UsageError
+from bb_domains import authoring_cli, pages_cli, traces_cli
 
 if TYPE_CHECKING:
     from bb_domains.domain import Domain
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
+for _part in (authoring_cli, pages_cli, traces_cli):
+    app.registered_commands += _part.app.registered_commands
 
 _Where = Annotated[str, typer.Argument(help="Folder of a domain, or name of an installed one.")]
 
 
 @app.callback()
 def _domain() -> None:
-    """Import, check, draw and list domains."""
+    """Make, import, test, draw and document domains, and record traces of their tools."""
 
 
 @app.command("import-openapi")
