@@ -1,109 +1,162 @@
-"""One loaded model that answers one request at a time."""
+"""One loaded model that answers many requests at the same time.
+
+    engine = Engine(model, tokenizer, "name")
+    generation = engine.submit("Once", Sampling(max_new_tokens=64), deadline_s=20)
+    for part in generation:            # or: async for part in generation
+        print(part.text, end="")
+    (completion,) = generation.result()     # or: await generation
+
+`submit` never waits: it refuses (`Busy`, with `retry_after_s`) or returns a `Generation`. Requests
+join and leave the running batch between two tokens (continuous batching), each with its own budget,
+temperature, seed, stop strings, deadline and constraint (`bb_runtime.constraints`); `cancel` ends
+one at its next token. The greedy text of a request, and the draw of a sampled one, do not depend on
+what else is in the batch, up to the rounding of the model's own sums.
+
+    engine       checks requests          worker       the thread that decodes
+    generation   the caller's side        batching     what rows of one call share
+    choose       tokens from logits       stream_text  text that is certain
+"""
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Any
 
-import torch
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from bb_core.errors import BBError
+from bb_runtime.choose import TokenLogprob
+from bb_runtime.generation import Busy, Completion, Generation, Part, Reason
+from bb_runtime.worker import Constraint, EngineLimits, EngineStats, Job, Sampling, Worker
 
+__all__ = [
+    "Busy", "Completion", "Constraint", "Engine", "EngineLimits", "EngineStats", "Generation",
+    "Part", "Reason", "Sampling", "TokenLogprob", "check_room", "generation_config",
+]  # fmt: skip
 
-@dataclass(frozen=True)
-class Sampling:
-    """How to choose tokens.
-
-    Attributes:
-        max_new_tokens: budget, end-of-sequence included.
-        temperature: 0 for greedy decoding.
-        top_p: nucleus, after the temperature; 1 keeps all.
-        seed: seed of the sampling.
-    """
-
-    max_new_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Completion:
-    """A generated text.
-
-    Attributes:
-        text: what was generated, without special tokens.
-        finished: whether the model ended by itself within the budget.
-        prompt_tokens: tokens read.
-        completion_tokens: tokens generated, end-of-sequence included.
-    """
-
-    text: str
-    finished: bool
-    prompt_tokens: int
-    completion_tokens: int
+MAX_LOGPROBS = 20
 
 
 class Engine:
-    """A model and its tokenizer behind a lock: requests are answered one after another."""
+    """A model and its tokenizer. Every method may be called from any thread.
+
+    A thread decodes while there is something to do, and ends by itself; `close` is for a graceful
+    end of the process.
+
+    Args:
+        model: any Hugging Face causal LM, or the dual rail; it is put into evaluation mode.
+        tokenizer: the model's own fast tokenizer.
+        name: what the model is called.
+        limits: what to take on.
+
+    Attributes:
+        lock: hold it to call `model` directly; decoding pauses meanwhile.
+    """
 
     def __init__(
-        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str
-    ) -> None:
-        self.model = model.eval()
-        self.tokenizer = tokenizer
-        self.name = name
-        self.lock = threading.Lock()
-
-    @torch.no_grad()
-    def complete(
         self,
-        prompt: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        name: str,
+        limits: EngineLimits | None = None,
+    ) -> None:
+        self.model: Any = model.eval()
+        self.tokenizer: Any = tokenizer
+        self.name = name
+        self.limits = limits or EngineLimits()
+        self.lock = threading.Lock()
+        self._worker = Worker(model, tokenizer, self.limits, self.lock)
+
+    def submit(
+        self,
+        prompt: str | Sequence[int],
         sampling: Sampling,
-        masks: Sequence[LogitsProcessor] = (),
+        constraint: Constraint | None = None,
         *,
+        deadline_s: float | None = None,
         is_templated: bool = False,
-    ) -> Completion:
-        """Continue a prompt.
+    ) -> Generation:
+        """Continue a prompt, together with whatever else is running.
 
         Args:
-            prompt: the text to continue.
+            prompt: the text to continue, or its tokens.
             sampling: how.
-            masks: logits processors, applied in this order before temperature and top-p.
+            constraint: what each choice must keep to, from `bb_runtime.constraints`.
+            deadline_s: seconds from now after which the text ends where it is, with reason
+                `deadline`, whether it has begun or not; None for never.
             is_templated: whether a chat template has put the special tokens into the prompt.
 
         Raises:
-            BBError: the prompt is empty or leaves no room for the budget.
-            MaskError: a mask leaves nothing to choose.
+            BBError: the prompt is empty or leaves no room for the budget, or an option is out of
+                range.
+            Busy: too many requests wait.
         """
-        encoded = self.tokenizer(prompt, return_tensors="pt", add_special_tokens=not is_templated)
-        ids = encoded["input_ids"].to(self.model.device)
-        n_prompt = ids.shape[1]
-        check_room(self.model, n_prompt, sampling.max_new_tokens)
-        if n_prompt == 0:
+        check_sampling(sampling, self.limits)
+        if isinstance(prompt, str):
+            encoded = self.tokenizer(prompt, add_special_tokens=not is_templated)
+            prompt = list(encoded["input_ids"])
+        if not prompt:
             raise BBError("the prompt is empty", where="prompt", fix="write at least one character")
-        with self.lock:
-            torch.manual_seed(sampling.seed)
-            output = self.model.generate(
-                input_ids=ids,
-                attention_mask=torch.ones_like(ids),
-                generation_config=generation_config(self.tokenizer, sampling),
-                logits_processor=LogitsProcessorList(masks),
-            )
-        tokens = output[0, n_prompt:].tolist()
-        finished = self.tokenizer.eos_token_id in tokens
-        text = self.tokenizer.decode(
-            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
-        return Completion(text, finished, n_prompt, len(tokens))
+        check_room(self.model, len(prompt), sampling.max_new_tokens)
+        if len(prompt) + sampling.max_new_tokens > self.limits.max_length:
+            raise BBError(
+                f"a prompt of {len(prompt)} tokens and a budget of {sampling.max_new_tokens} are "
+                f"more than the {self.limits.max_length} served here",
+                where="prompt", fix="shorten the request or lower the budget",
+            )  # fmt: skip
+        until_s = None if deadline_s is None else time.monotonic() + deadline_s
+        generation = Generation(sampling.n, len(prompt), until_s)
+        self._worker.submit(Job(prompt, sampling, constraint, generation))
+        return generation
+
+    def complete(
+        self,
+        prompt: str | Sequence[int],
+        sampling: Sampling,
+        constraint: Constraint | None = None,
+        *,
+        deadline_s: float | None = None,
+        is_templated: bool = False,
+    ) -> tuple[Completion, ...]:
+        """`submit`, and wait for all choices: one `Completion` each."""
+        return self.submit(
+            prompt, sampling, constraint, deadline_s=deadline_s, is_templated=is_templated
+        ).result()
+
+    def stats(self) -> EngineStats:
+        """What goes on, and counts since the start."""
+        return self._worker.stats()
+
+    def close(self, timeout_s: float = 30.0) -> bool:
+        """Take no more requests; wait for those there are, and cancel what is left then.
+
+        Returns:
+            Whether all ended by themselves.
+        """
+        return self._worker.close(timeout_s)
+
+
+def check_sampling(sampling: Sampling, limits: EngineLimits) -> None:
+    """Check that every option is one that can be honoured.
+
+    Raises:
+        BBError: one is out of range, by name.
+    """
+    ranges = {
+        "max_new_tokens": (sampling.max_new_tokens, 1, limits.max_length),
+        "temperature": (sampling.temperature, 0, math.inf),
+        "top_p": (sampling.top_p, 0, 1),
+        "n": (sampling.n, 1, limits.max_rows),
+        "logprobs": (sampling.logprobs or 0, 0, MAX_LOGPROBS),
+    }
+    for name, (value, low, high) in ranges.items():
+        if not low <= value <= high or not math.isfinite(value):
+            raise BBError(f"{name} is {value}", where="sampling", fix=f"use {low} to {high}")
+    if not all(sampling.stop):
+        raise BBError("a stop string is empty", where="sampling", fix="leave it out")
 
 
 def generation_config(tokenizer: PreTrainedTokenizerBase, sampling: Sampling) -> GenerationConfig:

@@ -6,7 +6,7 @@
     POST /v1/chat/completions  the same, from messages
     POST /v1/plans             decode under the plan masks, check, draw; run where that is allowed
 
-Requests are answered one at a time; when too many wait, the next is told so (503).
+Requests are answered together (`bb_runtime.engine`); when too many wait, the next is told so (503).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from bb_runtime.bodies import (
     PlanBody,
     SchemaFormat,
 )
-from bb_runtime.engine import Completion, Engine, Sampling
+from bb_runtime.constraints import keep_to_lark, keep_to_schema
+from bb_runtime.engine import Busy, Completion, Constraint, Engine, Sampling
 from bb_runtime.errors import PlanRefused
 from bb_runtime.limit_body import LimitBody
-from bb_runtime.masks import GrammarMask
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,19 @@ class ServerLimits:
     Attributes:
         max_body_bytes: largest request body.
         max_new_tokens: largest and default budget of an answer.
-        max_waiting: requests that may wait for the model, besides the one being answered.
+        max_waiting: requests that may wait inside the server, besides one being answered.
         hosts: values of the Host header that are answered (others get 400), so that a web page
             cannot reach a server on loopback through a name of its own.
     """
 
     max_body_bytes: int = 256 * 1024
     max_new_tokens: int = 512
-    max_waiting: int = 16
+    max_waiting: int = 256
     hosts: tuple[str, ...] = ("127.0.0.1", "localhost", "[::1]")
 
 
 PlanAnswer = Callable[[PlanBody, int], dict[str, Any]]
 """Answers a plan request within a budget of tokens."""
-
-
-class Busy(BBError):  # noqa: N818 - a state, not a malfunction
-    """Too many requests wait."""
 
 
 class _Queue:
@@ -74,7 +70,7 @@ class _Queue:
     @contextmanager
     def place(self) -> Iterator[None]:
         if not self._free.acquire(blocking=False):
-            raise Busy("too many requests wait", where="server", fix="try again later")
+            raise Busy("too many requests wait", retry_after_s=1)
         try:
             yield
         finally:
@@ -165,24 +161,24 @@ def _complete(
     sampling = Sampling(
         _budget(body.max_tokens, limits), body.temperature, top_p=body.top_p, seed=body.seed
     )
-    mask = _mask(engine, body)
+    constraint = _constraint(engine, body, sampling.max_new_tokens)
     is_templated = isinstance(body, ChatBody) and bool(engine.tokenizer.chat_template)
-    return engine.complete(prompt, sampling, [mask] if mask else [], is_templated=is_templated)
+    (made,) = engine.complete(prompt, sampling, constraint, is_templated=is_templated)
+    return made
 
 
-def _mask(engine: Engine, body: CompletionBody | ChatBody) -> GrammarMask | None:
-    """The mask a body asks for; a constraint that cannot be honoured raises."""
+def _constraint(engine: Engine, body: CompletionBody | ChatBody, budget: int) -> Constraint | None:
+    """What a body's text must keep to; a constraint that cannot be honoured raises."""
     match body.response_format:
         case SchemaFormat() as wanted:
-            return GrammarMask(engine.tokenizer, json_schema=wanted.json_schema.schema_)
+            return keep_to_schema(engine.tokenizer, wanted.json_schema.schema_, budget)
         case JsonObjectFormat():
-            return GrammarMask(engine.tokenizer, json_schema={"type": "object"})
-    if body.structured_outputs is not None:
-        return GrammarMask(
-            engine.tokenizer,
-            lark=body.structured_outputs.grammar,
-            json_schema=body.structured_outputs.json_,
-        )
+            return keep_to_schema(engine.tokenizer, {"type": "object"}, budget)
+    asked = body.structured_outputs
+    if asked is not None and asked.grammar is not None:
+        return keep_to_lark(engine.tokenizer, asked.grammar)
+    if asked is not None:
+        return keep_to_schema(engine.tokenizer, asked.json_, budget)
     return None
 
 

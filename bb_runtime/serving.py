@@ -12,13 +12,14 @@ import uvicorn
 
 from bb_core.errors import BBError
 from bb_core.plan import parse_plan
+from bb_core.prompt import format_prompt
 from bb_domains.domain import Domain, load_domain
 from bb_domains.kit import open_adapters
 from bb_runtime.bodies import PlanBody
 from bb_runtime.check import check_plan
-from bb_runtime.decode import decode_plans
+from bb_runtime.constraints import keep_to_plans
 from bb_runtime.draw import draw_terminal
-from bb_runtime.engine import Engine
+from bb_runtime.engine import Engine, Sampling
 from bb_runtime.execute import execute
 from bb_runtime.run_plan import as_data
 from bb_runtime.server import PlanAnswer, ServerLimits, create_app
@@ -40,22 +41,15 @@ def plan_answers(engine: Engine, domain: Domain, log: Path | None) -> PlanAnswer
             raise BBError(
                 "this server does not run plans", where="run", fix="start it with --allow-run"
             )
-        with engine.lock:
-            (decoded,) = decode_plans(
-                engine.model,
-                engine.tokenizer,
-                [body.request],
-                domain,
-                max_new_tokens=budget,
-                temperature=body.temperature,
-                seed=body.seed,
-            )
+        sampling = Sampling(budget, temperature=body.temperature, seed=body.seed)
+        constraint = keep_to_plans(engine.tokenizer, domain, budget)
+        (decoded,) = engine.complete(format_prompt(body.request), sampling, constraint)
         certificate = check_plan(domain, decoded.text)
         plan = parse_plan(decoded.text)
         found: dict[str, Any] = {
             "domain": domain.name,
             "text": decoded.text,
-            "tokens": decoded.tokens,
+            "tokens": decoded.completion_tokens,
             "plan_hash": certificate.plan_hash,
             "drawing": draw_terminal(plan),
         }

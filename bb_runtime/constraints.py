@@ -1,0 +1,85 @@
+"""What a text must keep to, as the engine takes it: `engine.submit(…, constraint=…)`.
+
+A constraint is compiled in the thread that asks for it, never in the one that decodes, and raises
+there where it cannot be honoured. Compiled, it may serve any number of requests at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llguidance import LLMatcher
+from transformers import PreTrainedTokenizerBase
+
+from bb_domains.domain import Domain
+from bb_runtime.errors import MaskError
+from bb_runtime.masks import compile_matcher, matcher_rows, schema_rows, wrap_tokenizer
+from bb_runtime.plan_mask import PlanLanguage
+from bb_runtime.worker import Constraint
+
+
+def keep_to_schema(
+    tokenizer: PreTrainedTokenizerBase, schema: Any, max_new_tokens: int
+) -> Constraint:
+    """Compact JSON that validates against a JSON Schema and ends within the budget.
+
+    Raises:
+        MaskError: something in the schema cannot be kept, by name and JSON pointer.
+    """
+    return schema_rows(tokenizer, schema, max_new_tokens)
+
+
+def keep_to_lark(tokenizer: PreTrainedTokenizerBase, grammar: str) -> Constraint:
+    """Texts of a grammar in llguidance's Lark dialect; its start rule is `start`.
+
+    Raises:
+        MaskError: the grammar does not compile, or has no text.
+    """
+    return _keep_to(tokenizer, LLMatcher.grammar_from_lark(grammar), "Lark grammar")
+
+
+def keep_to_regex(tokenizer: PreTrainedTokenizerBase, regex: str) -> Constraint:
+    """Texts that match a regular expression as a whole.
+
+    Raises:
+        MaskError: it does not compile, or matches nothing.
+    """
+    return _keep_to(tokenizer, LLMatcher.grammar_from_regex(regex), "regular expression")
+
+
+def keep_to_choice(tokenizer: PreTrainedTokenizerBase, choices: Sequence[str]) -> Constraint:
+    """One of some texts.
+
+    Raises:
+        MaskError: there are none.
+    """
+    if not choices or not all(choices):
+        raise MaskError(
+            "a choice needs texts to choose from", where="masks", fix="give one or more, not empty"
+        )
+    literals = " | ".join(_lark_string(choice) for choice in choices)
+    return keep_to_lark(tokenizer, f"start: {literals}")
+
+
+def keep_to_plans(
+    tokenizer: PreTrainedTokenizerBase, domain: Domain, max_new_tokens: int
+) -> Constraint:
+    """Plans of a domain that pass its checker and end within the budget.
+
+    Raises:
+        MaskError: the budget is too small for any plan.
+    """
+    return PlanLanguage(tokenizer, domain, max_new_tokens).start
+
+
+def _keep_to(tokenizer: PreTrainedTokenizerBase, grammar: str, what: str) -> Constraint:
+    wrapped = wrap_tokenizer(tokenizer)
+    return matcher_rows(compile_matcher(wrapped, grammar, what), frozenset(wrapped.eos_tokens))
+
+
+def _lark_string(text: str) -> str:
+    """A text as a Lark string literal: JSON's escapes, which llguidance reads as JSON does."""
+    import json
+
+    return json.dumps(text, ensure_ascii=False)
