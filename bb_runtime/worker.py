@@ -162,6 +162,7 @@ class _Row:
     random: Random
     state: RowState | None
     waiting: list[int]
+    forcing: Forcing | None
     used: int = 0
     words: np.ndarray | None = None
     error: BaseException | None = None
@@ -390,11 +391,13 @@ class Worker:
             self._batch.open()
 
     def _new_row(self, job: Job, choice: int) -> _Row:
+        state = job.constraint() if job.constraint is not None else None
         row = _Row(
             job=job, choice=choice, text=StreamText(self._tokenizer, job.sampling.stop),
             random=Random(f"{job.sampling.seed}/{choice}"),
-            state=job.constraint() if job.constraint is not None else None,
+            state=state,
             waiting=list(job.prompt),
+            forcing=state if isinstance(state, Forcing) else None,
         )  # fmt: skip
         self._advance(row, [])
         return row
@@ -425,9 +428,8 @@ class Worker:
                     fix="check that model and tokenizer belong together",
                 )  # fmt: skip
             sampling = row.job.sampling
-            is_sampled = sampling.temperature > 0
-            uniform = row.random.random() if is_sampled else 0.0
-            draws.append(Draw(sampling.temperature if not dead else 0, sampling.top_p, uniform))
+            temperature = 0.0 if dead else sampling.temperature
+            draws.append(Draw(temperature, sampling.top_p, row.random.random))
         tokens = choose_tokens(logits, draws)
         for i, (row, token) in enumerate(zip(ready, tokens, strict=True)):
             try:
@@ -480,9 +482,9 @@ class Worker:
             else bool(chosen and chosen[-1] in self._eos_ids)
         )
         forced: list[int] = []
-        if not is_over and isinstance(row.state, Forcing):
-            forced = row.state.take_forced()
-            is_over = row.state.finished
+        if not is_over and row.forcing is not None:
+            forced = row.forcing.take_forced()
+            is_over = row.state is not None and row.state.finished
         tokens = [*chosen, *forced]
         room = sampling.max_new_tokens - row.used
         if len(tokens) > room:

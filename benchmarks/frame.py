@@ -32,6 +32,7 @@ AREAS = (
     "suite",
     "snapshot",
     "planner",
+    "serve",
 )
 
 Better = Literal["more", "less"]
