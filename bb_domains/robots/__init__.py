@@ -47,7 +47,9 @@ def open_adapters(schema: PlanSchema, environment: Mapping[str, str]) -> Iterato
 
     if environment.get(URL):
         hosts = schema.service.hosts if schema.service else ()
-        robot = RosbridgeAdapters(open_transport(environment[URL], hosts), load_interfaces())
+        timeouts_s = {name: tool.timeout_s for name, tool in schema.tools.items()}
+        transport = open_transport(environment[URL], hosts)
+        robot = RosbridgeAdapters(transport, load_interfaces(), timeouts_s)
         try:
             yield robot
         finally:

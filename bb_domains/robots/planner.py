@@ -18,7 +18,7 @@ from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS
 from bb_domains.robots.policies import POLICIES, Policy, policy_names, slower
 from bb_domains.robots.simulated import RobotSimulator
 from bb_domains.robots.skins import skins
-from bb_domains.robots.workflows import MANNERS, WORK, make_plan, n_steps
+from bb_domains.robots.workflows import MANNERS, STAYING, WORK, make_plan, n_steps
 from bb_domains.robots.world import World, holds_items, make_world
 from bb_domains.schema import PlanSchema
 from bb_domains.simulation import Request
@@ -26,7 +26,7 @@ from bb_domains.tools import ToolFailed
 from bb_domains.wordings import Goal, Value, render
 
 SINGLE_SHARE = 0.4
-CHARGE_SHARE, HOME_SHARE = 0.2, 0.3
+CHARGE_SHARE, REPORT_SHARE, HOME_SHARE = 0.2, 0.15, 0.3
 HELD_OUT_PAIR_SHARE = 0.4  # of unseen_compositions; the others do three kinds of work
 MOST_DRAWS = 500  # of kinds, words and rules
 MOST_WORLDS = 40  # for one of them
@@ -43,7 +43,7 @@ def held_out_pairs() -> frozenset[tuple[str, str]]:
 
 
 def composition(split: str, rng: random.Random) -> tuple[str, ...]:
-    """The goal kinds of one request of a split, charging first and coming home last."""
+    """The goal kinds of one request: charging first, then work, a report, coming home last."""
     work: tuple[str, ...]
     if split == "unseen_compositions":
         if rng.random() < HELD_OUT_PAIR_SHARE:
@@ -56,8 +56,9 @@ def composition(split: str, rng: random.Random) -> tuple[str, ...]:
         pairs = ((one, two) for one in WORK for two in WORK)
         work = rng.choice([pair for pair in pairs if pair not in held_out_pairs()])
     charge = ("charge",) * (rng.random() < CHARGE_SHARE)
+    report = ("report",) * (rng.random() < REPORT_SHARE)
     home = ("home",) * (rng.random() < HOME_SHARE)
-    return (*charge, *work, *home)
+    return (*charge, *work, *report, *home)
 
 
 def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator[Request]:
@@ -161,9 +162,9 @@ def _goals(kinds: Sequence[str], manner: str, world: World, rng: random.Random) 
     rng.shuffle(places)
     goals: list[Goal] = []
     for kind in kinds:
-        if kind == "charge":
-            percent = 5 * rng.randint(8, 20)
-            goals.append(Goal(kind, {"percent": percent}))
+        if kind in STAYING:
+            percent = {"percent": 5 * rng.randint(8, 20)} if kind == "charge" else {}
+            goals.append(Goal(kind, percent))
             continue
         if kind == "fetch":
             slots = _fetch(world, tags, rng)

@@ -29,7 +29,7 @@ from bb_domains.tools import ToolFailed
 
 INTERFACES = Path(__file__).parent / "ros_interfaces.yaml"
 SUCCEEDED, CANCELED, ABORTED = 4, 5, 6  # action_msgs/msg/GoalStatus
-SERVICE_S, ACTION_S, CANCEL_S = 10.0, 300.0, 5.0
+CANCEL_S = 5.0  # how long before a call's deadline a late action is cancelled
 CANCELLED_STATUS, REFUSED_STATUS = 408, 409
 MOST_FRAGMENTS = 1000
 
@@ -83,15 +83,14 @@ class RosbridgeAdapters:
     Attributes:
         transport: carries the messages.
         interfaces: by tool.
+        timeouts_s: by tool, how long a call may take; a late action is cancelled before that.
         on_feedback: called with the tool and what an action says of its progress.
-        service_s, action_s: how long a service or an action may take; a late action is cancelled.
     """
 
     transport: Transport
     interfaces: Mapping[str, Interface]
+    timeouts_s: Mapping[str, float]
     on_feedback: Callable[[str, Mapping[str, Any]], object] | None = None
-    service_s: float = SERVICE_S
-    action_s: float = ACTION_S
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _fragments: dict[str, dict[int, str]] = field(default_factory=dict, init=False, repr=False)
 
@@ -106,12 +105,12 @@ class RosbridgeAdapters:
             idempotency_key: becomes the message's id. ROS does not promise that an id acts once.
 
         Raises:
-            BBError: the tool has no interface.
+            BBError: the tool has no interface or no deadline.
             ToolFailed: refused; or status 408, cancelled because it took too long; or status 0,
                 nobody knows what became of it.
         """
         interface = self.interfaces.get(tool)
-        if interface is None:
+        if interface is None or tool not in self.timeouts_s:
             fix = f"add it to {INTERFACES.name}"
             raise BBError("has no ROS interface", where=f"tool {tool}", fix=fix)
         name = idempotency_key or uuid.uuid4().hex
@@ -131,9 +130,9 @@ class RosbridgeAdapters:
         self, tool: str, interface: Interface, name: str, args: Mapping[str, Any]
     ) -> dict[str, Any]:
         self._send(op="call_service", id=name, service=interface.service, args=dict(args))
-        answer = self._await(tool, name, "service_response", self.service_s)
+        answer = self._await(tool, name, "service_response", self.timeouts_s[tool])
         if answer is None:
-            raise ToolFailed(tool, 0, f"no answer within {self.service_s:g} s")
+            raise ToolFailed(tool, 0, f"no answer within {self.timeouts_s[tool]:g} s")
         values = answer.get("values", {})
         if answer.get("result") is not True:
             raise _refusal(tool, values)
@@ -151,16 +150,18 @@ class RosbridgeAdapters:
             args=dict(args),
             feedback=True,
         )
-        answer = self._await(tool, name, "action_result", self.action_s)
+        cancel_s = min(CANCEL_S, self.timeouts_s[tool] / 2)
+        action_s = self.timeouts_s[tool] - cancel_s
+        answer = self._await(tool, name, "action_result", action_s)
         if answer is None:
             self._send(op="cancel_action_goal", id=name, action=action)
-            answer = self._await(tool, name, "action_result", CANCEL_S)
+            answer = self._await(tool, name, "action_result", cancel_s)
         if answer is None:
-            late = f"no result within {self.action_s:g} s, nor an answer to the cancellation"
+            late = f"no result within {action_s:g} s, nor an answer to the cancellation"
             raise ToolFailed(tool, 0, late)
         status, values = _status_of(answer)
         if status == CANCELED:
-            raise ToolFailed(tool, CANCELLED_STATUS, f"cancelled after {self.action_s:g} s")
+            raise ToolFailed(tool, CANCELLED_STATUS, f"cancelled after {action_s:g} s")
         if status != SUCCEEDED:
             raise _refusal(tool, values)
         return _result(tool, values)

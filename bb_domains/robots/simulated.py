@@ -67,7 +67,7 @@ class RobotSimulator:
     def __init__(self, world: World) -> None:
         self.world = world
         self._stops: dict[str, _Stop] = {}
-        self._fresh = ""
+        self._fresh = self._here = ""
         self._incidents = dict.fromkeys(INCIDENTS, 0)
         self._answers: dict[str, dict[str, Any]] = {}
         self._turn = threading.Lock()
@@ -123,7 +123,8 @@ class RobotSimulator:
     def copy(self) -> RobotSimulator:
         """An independent simulator in the same state."""
         twin = RobotSimulator(self.world.copy())
-        twin._stops, twin._fresh = dict(self._stops), self._fresh
+        twin._stops = dict(self._stops)
+        twin._fresh, twin._here = self._fresh, self._here
         twin._incidents = dict(self._incidents)
         twin._answers = dict(self._answers)
         return twin
@@ -175,8 +176,8 @@ class RobotSimulator:
         robot.docked = False
         chargers = (place for place in self.world.floor.places if place.kind == "charger")
         place = next(place for place in chargers if robot.cell in place.stands)
-        stop = self._add_stop(_Stop(place.id))
-        return {"id": stop, **_shown(place), "charge": robot.charge // 10}
+        self._here = self._add_stop(_Stop(place.id))
+        return {"id": self._here, **_shown(place), "charge": robot.charge // 10}
 
     def _find_item(self, tag: int) -> dict[str, Any]:
         item = self.world.items.get(tag)
@@ -197,7 +198,6 @@ class RobotSimulator:
             raise _Refused(NOT_FOUND, f"there is no {kind} {number}")
         if way not in WAYS:
             raise _Refused(BAD_VALUE, f"there is no way {way!r}")
-        self._refuse_if(world.robot.docked, "the robot is docked")
         route = plan_way(world, place.stands, way)
         if route is None:
             raise _Refused(CONFLICT, f"{place.id} cannot be reached: a door is shut")
@@ -214,20 +214,24 @@ class RobotSimulator:
         }
 
     def _drive(self, to: str, from_: str, pace: str) -> dict[str, Any]:
-        self._standing_at(from_)
-        stop = self._stops.get(to)
-        if stop is None:
-            raise _Refused(NOT_FOUND, f"there is no {to}")
+        """Follow a route; what was driven of it before, until somebody stood in the way, counts."""
+        stop, robot = self._stops.get(to), self.world.robot
+        if stop is None or from_ not in self._stops:
+            raise _Refused(NOT_FOUND, f"there is no {to if stop is None else from_}")
         if pace not in PACES:
             raise _Refused(BAD_VALUE, f"there is no pace {pace!r}")
+        self._refuse_if(robot.docked, "the robot is docked")
         self._refuse_if(stop.driven or to != self._fresh, f"the route to {to} is not fresh")
-        self._stops[to] = _Stop(stop.place)
-        self._fresh = ""
-        self._count(arm_out_drives=int(self.world.robot.arm_out))
-        drive = follow(self.world, stop.cells, pace)
+        self._count(arm_out_drives=int(robot.arm_out))
+        self._here = ""
+        cells = stop.cells
+        rest = cells[cells.index(robot.cell) + 1 :] if robot.cell in cells else cells
+        drive = follow(self.world, rest, pace)
         self._count(**drive.incidents)
         self._refuse_if(not drive.arrived, drive.reason)
-        return {"place": stop.place, "charge": self.world.robot.charge // 10}
+        self._stops[to] = _Stop(stop.place)
+        self._fresh, self._here = "", to
+        return {"place": stop.place, "charge": robot.charge // 10}
 
     def _grasp(self, item: str, at: str) -> dict[str, Any]:
         world, place = self.world, self._standing_at(at)
@@ -294,6 +298,22 @@ class RobotSimulator:
         self._pass_time(seconds * TICKS_PER_S)
         return {"seconds": seconds}
 
+    def _report(self) -> dict[str, Any]:
+        """The stop at which the robot stands, as if it had just been undocked, and the robot."""
+        world, robot = self.world, self.world.robot
+        place = world.places[self._stops[self._here].place] if self._here else None
+        shown = _shown(place) if place else {"kind": "", "number": 0, "place": ""}
+        return {
+            "holds_items": False,
+            **shown,
+            "id": self._here,
+            "charge": robot.charge // 10,
+            "docked": robot.docked,
+            "arm_out": robot.arm_out,
+            "holding": robot.holding,
+            "door_open": world.is_open(place) if place and place.kind == "door" else None,
+        }
+
     def _dock(self, at: str) -> dict[str, Any]:
         place, robot = self._standing_at(at), self.world.robot
         self._refuse_if(place.kind != "charger", f"{place.id} is no charger")
@@ -329,5 +349,6 @@ _TOOLS: dict[str, Callable[..., dict[str, Any]]] = {
         "look",
         "wait",
         "dock",
+        "report",
     )
 }

@@ -6,9 +6,10 @@
     close      close a door
     wait       stand somewhere for a while
     charge     charge first; always the first goal
+    report     say how things stand; after all work
     home       come back and dock; always the last goal
 
-Every goal but `charge` says a manner: how to drive.
+Every goal that goes somewhere says a manner: how to drive.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from bb_domains.robots.policies import Pace
 from bb_domains.wordings import Goal
 
 WORK: tuple[str, ...] = ("fetch", "inspect", "open", "close", "wait")
-GOAL_KINDS: tuple[str, ...] = ("charge", *WORK, "home")
+GOAL_KINDS: tuple[str, ...] = ("charge", *WORK, "report", "home")
+STAYING: tuple[str, ...] = ("charge", "report")  # go nowhere
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,9 @@ class _Script:
 
     def do(self, kind: str, slots: Mapping[str, Any]) -> None:
         """The steps of one goal."""
+        if kind == "report":
+            self.add("report")
+            return
         if kind == "fetch":
             item = self.add("find_item", tag=slots["tag"])
             self.add("grasp", item=item, at=self.go(slots["source"], slots["manner"]))
@@ -104,5 +109,5 @@ def make_plan(goals: Sequence[Goal]) -> Plan:
 
 def n_steps(kinds: Sequence[str]) -> int:
     """Steps of a plan for goals of these kinds."""
-    of = {"fetch": 9, "inspect": 3, "open": 4, "close": 4, "wait": 3, "home": 3, "charge": 1}
+    of = {"fetch": 9, "inspect": 3, "open": 4, "close": 4, "wait": 3, "home": 3, "charge": 1, "report": 1}
     return 1 + sum(of[kind] for kind in kinds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from bb_domains.robots.bridge_server import BridgeServer, serving
 from bb_domains.robots.floors import LAYOUTS
 from bb_domains.robots.simulated import RobotSimulator
 from bb_domains.robots.world import make_world
-from bb_domains.simulation import try_plan
+from bb_domains.simulation import Request, try_plan
 from bb_domains.tools import ToolFailed
 from bb_runtime.check import check_plan
-from bb_runtime.execute import Execution, execute
+from bb_runtime.execute import Execution, execute, resume
 from bem_kernel.ledger.chain import Ledger, read_entries
 
 
@@ -84,3 +85,66 @@ def test_a_guard_stops_the_drive_before_it_begins(domain: Domain, tmp_path: Path
     assert robot.incidents()["no_go_entries"] == 0
     called = [entry["tool"] for entry in read_entries(ledger) if entry["event"] == "call"]
     assert called == ["undock", "plan_route"]
+
+
+class Unlucky:
+    """A robot whose answers get lost, or before which the process dies."""
+
+    def __init__(self, robot: RobotSimulator, *, lost: str = "", dies: str = "") -> None:
+        self.robot, self.lost, self.dies = robot, lost, dies
+        self.done: list[str] = []
+
+    def call(
+        self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        if tool == self.dies:
+            self.dies = ""
+            raise KeyboardInterrupt
+        answer = self.robot.call(tool, args, idempotency_key)
+        self.done.append(tool)
+        if tool == self.lost:
+            self.lost = ""
+            raise ToolFailed(tool, 0, "the answer got lost")
+        return answer
+
+
+MOVES = ("undock", "drive", "grasp", "stow_arm", "put", "dock", "open_door")
+
+
+def _fetch() -> Request:
+    found = (r for r in robots.requests("train", 60, 5) if r.label["goals"][-1]["kind"] == "home")
+    return next(r for r in found if any(g["kind"] == "fetch" for g in r.label["goals"]))
+
+
+@pytest.mark.parametrize("lost", MOVES[:-1])
+def test_a_lost_answer_is_looked_up(domain: Domain, lost: str, tmp_path: Path) -> None:
+    request = _fetch()
+    robot = Unlucky(robots.simulator(request), lost=lost)
+    with Ledger(tmp_path / "plans.ledger") as chain:
+        ended = execute(domain, request.plan, check_plan(domain, request.plan), robot, chain)
+    assert (ended.status, ended.reason) == ("done", "")
+    tools = [step.tool for step in request.plan.steps]
+    for move in MOVES:
+        assert robot.done.count(move) == tools.count(move), "nothing moved twice"
+    assert not any(robot.robot.incidents().values())
+
+
+@pytest.mark.parametrize("dies", ["undock", "plan_route", "drive", "grasp", "put", "dock"])
+def test_a_run_that_died_goes_on(domain: Domain, dies: str, tmp_path: Path) -> None:
+    request = _fetch()
+    robot = Unlucky(robots.simulator(request), dies=dies)
+    path = tmp_path / "plans.ledger"
+    certificate = check_plan(domain, request.plan)
+    with Ledger(path) as chain, pytest.raises(KeyboardInterrupt):
+        execute(domain, request.plan, certificate, robot, chain)
+    with Ledger(path) as chain:
+        words = {_open_step(request, dies): False} if dies in MOVES else None
+        ended = resume(domain, "", robot, chain, words=words)
+    assert (ended.status, ended.reason) == ("done", "")
+    tools = [step.tool for step in request.plan.steps]
+    for move in MOVES:
+        assert robot.done.count(move) == tools.count(move), "nothing moved twice"
+
+
+def _open_step(request: Request, tool: str) -> str:
+    return next(step.id for step in request.plan.steps if step.tool == tool)

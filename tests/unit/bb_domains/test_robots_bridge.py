@@ -13,7 +13,6 @@ import pytest
 
 from bb_core.errors import BBError
 from bb_domains import robots
-from bb_domains.robots import rosbridge
 from bb_domains.robots.bridge_server import BridgeServer, serving
 from bb_domains.robots.rosbridge import Interface, RosbridgeAdapters, load_interfaces
 from bb_domains.robots.simulated import RobotSimulator
@@ -25,6 +24,7 @@ from bb_domains.tools import ToolFailed
 
 HOSTS = ("127.0.0.1",)
 SCHEMA = robots.plan_schema()
+TIMEOUTS_S = {name: tool.timeout_s for name, tool in SCHEMA.tools.items()}
 
 
 def new_robot() -> RobotSimulator:
@@ -38,7 +38,7 @@ def bridged(
     server = BridgeServer(robot or new_robot(), SCHEMA, **options)
     with serving(server) as port:
         transport = open_transport(f"{scheme}://127.0.0.1:{port}", HOSTS)
-        with closing(RosbridgeAdapters(transport, load_interfaces())) as adapters:
+        with closing(RosbridgeAdapters(transport, load_interfaces(), TIMEOUTS_S)) as adapters:
             yield adapters
 
 
@@ -60,7 +60,7 @@ class Scripted:
 
 
 def adapters_for(*answers: Callable[[dict[str, Any]], dict[str, Any]] | None) -> RosbridgeAdapters:
-    return RosbridgeAdapters(Scripted(*answers), load_interfaces())
+    return RosbridgeAdapters(Scripted(*answers), load_interfaces(), TIMEOUTS_S)
 
 
 def result(**fields: Any) -> Callable[[dict[str, Any]], dict[str, Any]]:
@@ -96,16 +96,14 @@ def test_actions_report_progress_and_services_do_not() -> None:
 def test_a_late_action_is_cancelled_and_nothing_happens() -> None:
     robot = new_robot()
     with bridged(robot=robot, action_s=60.0) as adapters:
-        adapters.action_s = 0.05
-        with pytest.raises(ToolFailed, match="cancelled after 0.05 s") as failed:
+        adapters.timeouts_s = {"undock": 1.0}
+        with pytest.raises(ToolFailed, match="cancelled after 0.5 s") as failed:
             adapters.call("undock", {})
         assert failed.value.status == 408
-        adapters.action_s = 300.0
     assert robot.state()["robot"]["docked"]
 
 
-def test_nobody_answers_the_cancellation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rosbridge, "CANCEL_S", 0.01)
+def test_nobody_answers_the_cancellation() -> None:
     adapters = adapters_for(None, None)
     with pytest.raises(ToolFailed, match="nor an answer to the cancellation") as failed:
         adapters.call("dock", {"at": "stop-1"})
@@ -151,7 +149,7 @@ def test_the_server_refuses_wrong_arguments(args: Any) -> None:
 def test_unknown_interfaces_are_said_at_once() -> None:
     with bridged() as adapters:
         strange = {"dance": Interface(action="/dance", type="x/action/Dance")}
-        odd = RosbridgeAdapters(adapters.transport, strange)
+        odd = RosbridgeAdapters(adapters.transport, strange, {"dance": 5.0})
         with pytest.raises(ToolFailed, match="there is no action /dance"):
             odd.call("dance", {})
         with pytest.raises(BBError, match="tool sing: has no ROS interface; add it to"):
@@ -170,7 +168,8 @@ def test_the_same_id_acts_once() -> None:
 def test_every_tool_has_an_interface() -> None:
     assert set(load_interfaces()) == set(SCHEMA.tools)
     for name, interface in load_interfaces().items():
-        assert bool(interface.service) == (SCHEMA.tools[name].effect == "read"), name
+        moves = SCHEMA.tools[name].effect == "write" and name not in ("plan_route", "look")
+        assert bool(interface.action) == moves, name
 
 
 @pytest.mark.parametrize(
@@ -219,7 +218,7 @@ def test_nobody_listens() -> None:
         open_transport(f"tcp://127.0.0.1:{port}", HOSTS)
 
 
-def test_the_adapters_of_the_domain(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_adapters_of_the_domain() -> None:
     with robots.open_adapters(SCHEMA, {}) as adapters:
         assert adapters.call("undock", {})["kind"] == "charger"
     with pytest.raises(BBError, match="BB_ROBOTS_SEED: 'x' is no seed"):
@@ -331,7 +330,7 @@ def test_the_server_outlives_clients_that_send_rubbish() -> None:
                 while client.recv(100):  # until the server hangs up
                     pass
         transport = open_transport(f"tcp://127.0.0.1:{port}", HOSTS)
-        with closing(RosbridgeAdapters(transport, load_interfaces())) as adapters:
+        with closing(RosbridgeAdapters(transport, load_interfaces(), TIMEOUTS_S)) as adapters:
             assert adapters.call("undock", {})["id"] == "stop-1"
 
 
@@ -345,7 +344,7 @@ def test_where_an_object_ends(text: str, end: int) -> None:
 
 def test_a_connection_that_breaks_is_in_doubt() -> None:
     with pair() as (one, two):
-        adapters = RosbridgeAdapters(JsonStream(one, "robot"), load_interfaces())
+        adapters = RosbridgeAdapters(JsonStream(one, "robot"), load_interfaces(), TIMEOUTS_S)
         two.close()
         with pytest.raises(ToolFailed, match="robot: (closed the connection|is gone)") as failed:
             adapters.call("stow_arm", {})

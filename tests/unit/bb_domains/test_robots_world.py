@@ -229,6 +229,7 @@ def test_only_the_newest_route_can_be_driven_and_once() -> None:
         ("plan_route", {"kind": "shelf", "number": 99, "way": "safe"}, 404),
         ("plan_route", {"kind": "shelf", "number": 2, "way": "odd"}, 422),
         ("drive", {"to": "stop-9", "from": "stop-1", "pace": "slow"}, 404),
+        ("drive", {"to": "stop-1", "from": "stop-8", "pace": "slow"}, 404),
         ("drive", {"to": "stop-1", "from": "stop-1", "pace": "warp"}, 422),
         ("grasp", {"item": "item-x", "at": "stop-1"}, 404),
         ("look", {"at": "stop-4"}, 404),
@@ -246,6 +247,21 @@ def test_refusals(tool: str, args: dict[str, Any], status: int) -> None:
         robot.call(tool, args)
     assert failed.value.status == status
     assert robot.state() == before
+
+
+def test_a_drive_that_was_stopped_goes_on_from_there() -> None:
+    person = Person(((5, 0),), 0)
+    robot = simulator(people=[person])
+    to = robot.call("plan_route", {"kind": "shelf", "number": 2, "way": "short"})["id"]
+    ask = {"to": to, "from": "stop-1", "pace": "slow"}
+    with pytest.raises(ToolFailed, match="out of the way"):
+        robot.call("drive", ask)
+    assert (robot.world.robot.cell, robot.call("report", {})["place"]) == ((3, 0), "")
+    robot.world.people.clear()
+    robot.call("drive", ask)
+    assert robot.world.robot.cell == (8, 0)
+    assert robot.world.trail == [(column, 0) for column in range(2, 9)]
+    assert robot.call("report", {})["place"] == "shelf-2"
 
 
 def test_docking_and_charging() -> None:
