@@ -33,6 +33,15 @@ _BOX = {
     (1, 0, 1, 1): "┴",
     (1, 1, 1, 1): "┼",
 }
+_COLOURS = {
+    "ok": "#d5ecd4",
+    "failed": "#f3cfcb",
+    "in doubt": "#f7e6b5",
+    "called": "#f7e6b5",
+    "undone": "#dcdcdc",
+    "waiting": "#ffffff",
+}
+_PLAIN = "#e3ecf5"
 _ROW_PX, _LANE_PX, _TEXT_PX = 34, 18, 7.3
 
 
@@ -119,11 +128,23 @@ def draw_terminal(
     return "\n".join(lines)
 
 
-def draw_svg(plan: Plan, *, edges: Iterable[tuple[str, str]] = ()) -> str:
-    """Draw a plan as an SVG document; arcs that carry data are solid, order arcs dashed."""
+def draw_svg(
+    plan: Plan,
+    *,
+    edges: Iterable[tuple[str, str]] = (),
+    notes: Mapping[str, str] | None = None,
+) -> str:
+    """Draw a plan as an SVG document; arcs that carry data are solid, order arcs dashed.
+
+    Args:
+        plan: the plan.
+        edges: further order edges.
+        notes: by step id, how it stands in a run: shown behind the step, and as its colour.
+    """
+    said = notes or {}
     arcs = plan_arcs(plan, edges)
     left = 24 + _LANE_PX * (1 + max((arc.lane for arc in arcs), default=-1))
-    labels = [(step.id, step.tool, _cut(_arguments(step), 90)) for step in plan.steps]
+    labels = [(step.id, step.tool, _label(step, 90, said)) for step in plan.steps]
     longest = max((len(tool) + len(args) for _, tool, args in labels), default=0)
     width, height = round(left + 60 + _TEXT_PX * (longest + 3)), _ROW_PX * len(labels) + 16
     parts = [
@@ -137,8 +158,9 @@ def draw_svg(plan: Plan, *, edges: Iterable[tuple[str, str]] = ()) -> str:
     for row, (name, tool, args) in enumerate(labels):
         y = _row_y(row)
         parts.append(
-            f'<rect x="{left}" y="{y - 11}" width="24" height="22" rx="5" fill="#e3ecf5" '
-            f'stroke="#44607c"/><text x="{left + 12}" y="{y + 4}" text-anchor="middle">'
+            f'<rect x="{left}" y="{y - 11}" width="24" height="22" rx="5" '
+            f'fill="{_colour(name, said)}" stroke="#44607c"/>'
+            f'<text x="{left + 12}" y="{y + 4}" text-anchor="middle">'
             f"{escape(name)}</text>"
             f'<text x="{left + 34}" y="{y + 4}"><tspan font-weight="bold">{escape(tool)}</tspan>'
             f'<tspan dx="8" fill="#555555">{escape(args)}</tspan></text>'
@@ -146,7 +168,13 @@ def draw_svg(plan: Plan, *, edges: Iterable[tuple[str, str]] = ()) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def write_picture(plan: Plan, path: str | Path, *, edges: Iterable[tuple[str, str]] = ()) -> None:
+def write_picture(
+    plan: Plan,
+    path: str | Path,
+    *,
+    edges: Iterable[tuple[str, str]] = (),
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write a picture of a plan; the suffix of the path says which kind, .svg or .png.
 
     Raises:
@@ -155,9 +183,9 @@ def write_picture(plan: Plan, path: str | Path, *, edges: Iterable[tuple[str, st
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".svg":
-        write_atomic(path, draw_svg(plan, edges=edges))
+        write_atomic(path, draw_svg(plan, edges=edges, notes=notes))
     elif suffix == ".png":
-        write_atomic(path, _png(plan, plan_arcs(plan, edges)))
+        write_atomic(path, _png(plan, plan_arcs(plan, edges), notes or {}))
     else:
         raise UsageError(
             f"cannot draw {suffix or 'a file without suffix'}",
@@ -168,6 +196,15 @@ def write_picture(plan: Plan, path: str | Path, *, edges: Iterable[tuple[str, st
 
 def _arguments(step: Step) -> str:
     return json.dumps(dict(step.args), separators=(",", ":"), ensure_ascii=False)
+
+
+def _label(step: Step, room: int, notes: Mapping[str, str]) -> str:
+    note = notes.get(step.id, "")
+    return _cut(_arguments(step), room) + (f"  {note}" if note else "")
+
+
+def _colour(step: str, notes: Mapping[str, str]) -> str:
+    return _COLOURS.get(notes.get(step, ""), _PLAIN)
 
 
 def _cut(text: str, room: int) -> str:
@@ -214,7 +251,7 @@ def _svg_arc(arc: Arc, left: int) -> list[str]:
     ]
 
 
-def _png(plan: Plan, arcs: Iterable[Arc]) -> bytes:
+def _png(plan: Plan, arcs: Iterable[Arc], notes: Mapping[str, str]) -> bytes:
     """The same layout through matplotlib."""
     import io
 
@@ -233,10 +270,11 @@ def _png(plan: Plan, arcs: Iterable[Arc]) -> bytes:
             axes.plot(xs, ys, style, color="#44607c", linewidth=1.2)
             axes.plot([left - 0.08], [row - 0.12], ">", color="#44607c", markersize=5)
     for row, step in enumerate(plan.steps):
-        box = {"boxstyle": "round", "facecolor": "#e3ecf5", "edgecolor": "#44607c"}
+        colour = _colour(step.id, notes)
+        box = {"boxstyle": "round", "facecolor": colour, "edgecolor": "#44607c"}
         text: dict[str, Any] = {"va": "center", "family": "monospace", "fontsize": 9}
         axes.text(left + 0.12, row, step.id, ha="center", bbox=box, **text)
-        axes.text(left + 0.45, row, f"{step.tool}  {_cut(_arguments(step), 80)}", **text)
+        axes.text(left + 0.45, row, f"{step.tool}  {_label(step, 80, notes)}", **text)
     axes.set_xlim(0, 20)
     axes.set_ylim(len(plan.steps) - 0.3, -0.7)
     buffer = io.BytesIO()

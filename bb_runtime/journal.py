@@ -96,6 +96,18 @@ def journal_path(log: Path) -> Path:
     return log.with_suffix(SUFFIX)
 
 
+def open_journal(log: Path) -> Journal:
+    """The journal of a log that has one.
+
+    Raises:
+        BBError: it has none, or it cannot be opened.
+    """
+    path = journal_path(log)
+    if not path.exists():
+        raise BBError("no run is known", where=str(path), fix="name the log by --log")
+    return Journal(path)
+
+
 class Journal:
     """An open journal.
 

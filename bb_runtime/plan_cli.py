@@ -1,4 +1,4 @@
-"""Plans: check them, draw them, run them."""
+"""Plans: check, draw, compare and run them, and go on with runs that were stopped."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__)
 
+LogOption = Annotated[
+    Path | None, typer.Option(help="Hash-chained log; WORK/logs/plans.ledger if not given.")
+]
 PlanArgument = Annotated[str, typer.Argument(metavar="FILE", help="Plan as JSON; - for stdin.")]
 
 
@@ -83,15 +86,17 @@ def run(
     file: PlanArgument,
     domain: DomainOption = DEFAULT_DOMAIN,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Call no tool.")] = False,
-    log: Annotated[
-        Path | None, typer.Option(help="Hash-chained log; WORK/logs/plans.ledger if not given.")
-    ] = None,
+    log: LogOption = None,
+    undo: Annotated[
+        bool, typer.Option("--undo/--keep", help="Take steps back if a later one fails.")
+    ] = True,
     work: WorkOption = DEFAULT_ROOT,
     json_output: JsonOption = False,
 ) -> None:
     """Check a plan, then run it against the domain's service. Exit 1 if a step fails.
 
-    Secrets come from the environment, under the names that the domain declares.
+    A run that a crash, a failure or a doubt stops can go on: see `bb plan resume`. Secrets come
+    from the environment, under the names that the domain declares.
 
     Example: bb plan run plan.json --domain bb-work/domains/api_json
     """
@@ -99,9 +104,140 @@ def run(
 
     loaded, plan, certificate = _checked(file, domain)
     done = run_and_report(
-        loaded, plan, certificate, log_path(log, work), dry_run=dry_run, as_json=json_output
+        loaded,
+        plan,
+        certificate,
+        log_path(log, work),
+        dry_run=dry_run,
+        undo=undo,
+        as_json=json_output,
     )
     raise typer.Exit(0 if done.status == "done" else 1)
+
+
+@app.command()
+def resume(
+    run: Annotated[
+        str, typer.Argument(help="A run, or how it begins; the last if not given.")
+    ] = "",
+    domain: DomainOption = DEFAULT_DOMAIN,
+    happened: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STEP[=JSON]", help="This step in doubt happened, and answered."),
+    ] = None,
+    not_happened: Annotated[
+        list[str] | None, typer.Option(metavar="STEP", help="This step in doubt did not happen.")
+    ] = None,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="Take back what was done instead of going on.")
+    ] = False,
+    log: LogOption = None,
+    work: WorkOption = DEFAULT_ROOT,
+    json_output: JsonOption = False,
+) -> None:
+    """Go on with a run that was stopped. Nothing that may have happened is done twice unasked.
+
+    Exit 1 if it does not end well.
+
+    Example: bb plan resume 3f2a --happened d
+    """
+    from bb_domains.domain import load_domain
+    from bb_runtime.run_plan import parse_words, resume_and_report
+
+    done = resume_and_report(
+        load_domain(domain),
+        run,
+        log_path(log, work),
+        parse_words(happened or (), not_happened or ()),
+        give_up=give_up,
+        as_json=json_output,
+    )
+    raise typer.Exit(0 if done.status == ("undone" if give_up else "done") else 1)
+
+
+@app.command()
+def status(
+    run: Annotated[str, typer.Argument(help="A run, or how it begins; all if not given.")] = "",
+    picture: Annotated[
+        Path | None, typer.Option("--out", help="Write a picture of the run, .svg or .png.")
+    ] = None,
+    log: LogOption = None,
+    work: WorkOption = DEFAULT_ROOT,
+    json_output: JsonOption = False,
+) -> None:
+    """List runs, or show how the steps of one stand, by what the log says.
+
+    Example: bb plan status 3f2a --out run.svg
+    """
+    import json
+
+    from bb_core.errors import UsageError
+    from bb_runtime.run_status import find_view, run_views, view_data, view_text
+
+    path = log_path(log, work)
+    views = run_views(path)
+    if run:
+        views = [find_view(views, run, path)]
+    if picture is not None:
+        from bb_runtime.draw import write_picture
+
+        if not run:
+            raise UsageError("a picture of which run", where="status", fix="name the run")
+        write_picture(views[0].plan, picture, notes=views[0].steps)
+    if json_output:
+        typer.echo(json.dumps([view_data(view) for view in views]))
+        return
+    for view in views:
+        typer.echo(view_text(view, width=_width() if run else None))
+
+
+@app.command()
+def diff(first: PlanArgument, second: PlanArgument, json_output: JsonOption = False) -> None:
+    """Say what distinguishes two plans. Exit 0 if nothing does, 1 if something does.
+
+    Example: bb plan diff old.json new.json
+    """
+    import json
+
+    from bb_core.plan import parse_plan
+    from bb_runtime.plan_diff import diff_plans, diff_text
+    from bb_runtime.plan_files import read_plan_text
+
+    changes = diff_plans(*(parse_plan(read_plan_text(file)) for file in (first, second)))
+    if json_output:
+        shown = [
+            {
+                "kind": change.kind,
+                "old": change.old.id if change.old else None,
+                "new": change.new.id if change.new else None,
+                "details": list(change.details),
+            }
+            for change in changes
+        ]
+        typer.echo(json.dumps(shown))
+    else:
+        typer.echo(diff_text(changes))
+    raise typer.Exit(int(any(change.kind != "same" for change in changes)))
+
+
+@app.command()
+def forget(
+    run: Annotated[str, typer.Argument(help="A run, or how it begins.")],
+    log: LogOption = None,
+    work: WorkOption = DEFAULT_ROOT,
+) -> None:
+    """Erase what the journal keeps of a run that shall not go on; the log stays as it is.
+
+    Example: bb plan forget 3f2a
+    """
+    from bb_runtime.journal import open_journal
+    from bem_kernel.ledger.chain import Ledger
+
+    path = log_path(log, work)
+    with open_journal(path) as journal, Ledger(path):
+        found = journal.find(run)
+        journal.forget(found.run)
+    typer.echo(f"forgotten: {found.run}")
 
 
 def log_path(log: Path | None, work: Path) -> Path:

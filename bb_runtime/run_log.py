@@ -27,7 +27,7 @@ from typing import Any
 
 from bb_core.canonical import canonical_json, sha256_hex
 from bb_core.errors import BBError
-from bb_core.plan import Plan, plan_text
+from bb_core.plan import Plan, Step, plan_text
 from bb_domains.domain import Domain
 from bb_domains.privacy import Redactor
 from bem_kernel.isa.disassembler import disassemble
@@ -79,10 +79,7 @@ class RunLog:
             fingerprint=self._domain.fingerprint,
             plan_digest=self._redactor.digest(plan_text(plan)),
             program_hash=sha256_hex(disassemble(program).encode()),
-            plan=[
-                {"id": step.id, "tool": step.tool, "args": self._shown(step.tool, step.args)}
-                for step in plan.steps
-            ],
+            plan=[self._shown_step(step) for step in plan.steps],
             dry_run=dry_run,
         )
 
@@ -142,6 +139,10 @@ class RunLog:
         """The run ends, for now."""
         shown = self._redactor.redact(reason)
         self._append("end", at=now(), status=status, step=step, reason=shown, in_doubt=in_doubt)
+
+    def _shown_step(self, step: Step) -> dict[str, Any]:
+        shown = {"id": step.id, "tool": step.tool, "args": self._shown(step.tool, step.args)}
+        return {**shown, "after": list(step.after)} if step.after else shown
 
     def _shown(self, tool: str, args: Mapping[str, Any]) -> Any:
         private = self._domain.schema.tools[tool].private
