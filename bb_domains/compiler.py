@@ -146,6 +146,13 @@ class PlanMachine:
         """Whether at least one more step and a legal end fit in this many bytes."""
         return self._completions.step_fits(state.bits, state.used, state.n_steps, size_bytes)
 
+    def room(self, state: PlanState) -> int | None:
+        """Bytes in which at least one more step and a legal end fit; None if there is no way.
+
+        Not always the fewest: with as many or more, `can_go_on` holds.
+        """
+        return self._completions.room(state.bits, state.used, state.n_steps)
+
     def max_bytes(self, tool: str) -> int:
         """Bytes of the longest text of a call, from after `"tool":"` to the step's last brace."""
         return self.texts[tool].levels[0].most

@@ -104,16 +104,27 @@ class Completions:
 
         Mostly there is room for the way a greedy walk finds, and the search is spared.
         """
+        walked = self._known_walk(bits, used, n_steps)
+        if walked is not None and walked <= size:
+            return True
+        found = self.cheapest_step(bits, used, n_steps)
+        return found is not None and found.size <= size
+
+    def room(self, bits: int, used: int, n_steps: int) -> int | None:
+        """Bytes in which at least one more step and a legal end fit, not always the fewest."""
+        walked = self._known_walk(bits, used, n_steps)
+        if walked is not None:
+            return walked
+        found = self.cheapest_step(bits, used, n_steps)
+        return None if found is None else found.size
+
+    def _known_walk(self, bits: int, used: int, n_steps: int) -> int | None:
         key = (self._signature(bits, used), n_steps)
         if len(self._walked) >= MOST_KNOWN:
             self._walked.clear()
         if key not in self._walked:
             self._walked[key] = self._walk(bits, used, n_steps)
-        walked = self._walked[key]
-        if walked is not None and walked <= size:
-            return True
-        found = self.cheapest_step(bits, used, n_steps)
-        return found is not None and found.size <= size
+        return self._walked[key]
 
     def _walk(self, bits: int, used: int, n_steps: int) -> int | None:
         """Bytes of a way to a legal end that each time takes the call leaving least to do."""

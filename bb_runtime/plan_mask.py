@@ -10,9 +10,9 @@ model and the temperature.
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -20,10 +20,9 @@ import torch
 from llguidance import LLMatcher
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from bb_core.plan import Step
-from bb_domains.calls import PLAN_CLOSE, PLAN_OPEN
 from bb_domains.domain import Domain
 from bb_domains.grammar import step_grammar
+from bb_domains.heads import Head, Tail, choice_of, is_first, rest_grammar
 from bb_domains.states import PlanState
 from bb_runtime.errors import MaskError
 from bb_runtime.masks import (
@@ -35,12 +34,16 @@ from bb_runtime.masks import (
     row_masks,
     wrap_tokenizer,
 )
+from bb_runtime.plan_nodes import Node, Rest, TokenTexts, root_of, spelling
+from bb_runtime.plan_row import PlanRow
 from bb_runtime.rows import RowTracker
 
 # A compiled grammar takes about 0.1 MB, its text 2 kB.
 _KEPT_MATCHERS = 512
 _KEPT_TEXTS = 8192
 _V = TypeVar("_V")
+RestKey = tuple[str, Tail, bool]
+"""What a tool's own grammar depends on: tool, tail, and whether it is the first step."""
 
 
 class _Cache:
@@ -61,6 +64,14 @@ class _Cache:
         return made
 
 
+@dataclass(frozen=True)
+class Begun:
+    """Where the heads of a state's steps begin, and the bytes from which a budget is no matter."""
+
+    room: int
+    root: Node
+
+
 class PlanLanguage:
     """What all rows of a mask share: the domain, the budget, and the grammars compiled so far."""
 
@@ -77,8 +88,16 @@ class PlanLanguage:
         self.token_bytes = [
             self.ll_tokenizer.decode_bytes([token]) for token in range(self.ll_tokenizer.vocab_size)
         ]
+        special = frozenset(tokenizer.all_special_ids) | self.eos_ids
+        self.plain_bytes = [
+            b"" if token in special else text for token, text in enumerate(self.token_bytes)
+        ]
+        self.texts = TokenTexts(self.plain_bytes)
         self._texts = _Cache(_KEPT_TEXTS)
         self._matchers = _Cache(_KEPT_MATCHERS)
+        self._begun = _Cache(_KEPT_TEXTS)
+        self._rests: dict[RestKey, LLMatcher] = {}
+        self._words = _Cache(_KEPT_TEXTS)
         self._check_budget()
 
     def _check_budget(self) -> None:
@@ -101,6 +120,65 @@ class PlanLanguage:
         text = self._texts.get(key, lambda: step_grammar(self.domain.machine, *key))
         return self._matchers.get(text, lambda: self._compile(text)).deep_copy()
 
+    def begun(self, state: PlanState) -> Begun | None:
+        """Where the heads of a state's steps begin; None where there are none."""
+        names = tuple((h.object, h.slot, h.step) for h in state.handles)
+        key = (state.bits, state.used, state.n_steps, names)
+        return self._begun.get(key, lambda: self._begin(state))
+
+    def _begin(self, state: PlanState) -> Begun | None:
+        choice = choice_of(self.domain.machine, state)
+        return None if choice is None else Begun(choice.room, root_of(choice))
+
+    def rest_matcher(self, head: Head) -> LLMatcher:
+        """A fresh matcher of a tool's steps, at the place where heads begin."""
+        key = self._rest_key(head)
+        if key not in self._rests:
+            self._rests[key] = self._compile(rest_grammar(self.domain.machine, head))
+        return self._rests[key].deep_copy()
+
+    def _rest_key(self, head: Head) -> RestKey:
+        return self.domain.machine.lanes[head.lane].tool, head.tail, is_first(head)
+
+    def head_words(self, rests: tuple[Rest, ...]) -> np.ndarray:
+        """(n_words,) int32: the tokens that spell what is left of heads, or go beyond it."""
+        beginnings = frozenset(self.texts.cut(rest) for rest, _ in rests)
+        crossed = {
+            (rest, self._rest_key(head)): head
+            for rest, head in rests
+            if not head.is_whole and self.texts.starting(rest)
+        }
+        key = (beginnings, frozenset(crossed))
+        return self._words.get(key, lambda: self._head_words(beginnings, crossed))
+
+    def _head_words(
+        self, beginnings: frozenset[bytes], crossed: Mapping[tuple[bytes, RestKey], Head]
+    ) -> np.ndarray:
+        allowed = spelling(self.texts, beginnings)
+        for (rest, _), head in crossed.items():
+            longer = set(self.texts.starting(rest)) - set(self.texts.exactly(rest))
+            if longer:
+                allowed |= longer & self._allowed_at(head, len(head.text) - len(rest))
+        return end_mask(self.n_words, sorted(allowed))
+
+    def _allowed_at(self, head: Head, size: int) -> set[int]:
+        """What a tool's own grammar allows after so many bytes of a head."""
+        matcher = self.rest_matcher(head)
+        matcher.consume_tokens(self.ll_tokenizer.tokenize_bytes(head.text[:size]))
+        words = np.zeros(self.n_words, dtype=np.int32)
+        matcher.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
+        if matcher.is_error():
+            raise MaskError(
+                f"llguidance gave up: {matcher.get_error().strip()}",
+                where="plan mask",
+                fix="simplify the arguments of the domain's tools",
+            )
+        return set(np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).tolist())
+
+    def spelled(self, text: bytes) -> list[int]:
+        """The tokens of a text that must come, without the last, which might grow into another."""
+        return list(self.ll_tokenizer.tokenize_bytes(text)[:-1]) if text else []
+
     def _compile(self, text: str) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(text)
         return compile_matcher(self.ll_tokenizer, grammar, "step grammar")
@@ -108,71 +186,6 @@ class PlanLanguage:
     def start(self) -> PlanRow:
         """The state of a row that has written nothing yet."""
         return PlanRow(self, self.domain.machine.initial())
-
-
-class PlanRow:
-    """One row under the plan mask; see `rows.RowState`."""
-
-    def __init__(self, language: PlanLanguage, state: PlanState) -> None:
-        self._language = language
-        self._state = state
-        self._used = 0
-        self._tail = b""
-        self._is_complete = False
-        self.finished = False
-        self._matcher = language.matcher(state, self._left_bytes(), b"")
-
-    def _left_bytes(self) -> int:
-        return self._language.max_new_tokens - self._used - 1
-
-    def fork(self) -> PlanRow:
-        """An independent copy."""
-        twin = PlanRow.__new__(PlanRow)
-        twin.__dict__.update(self.__dict__)
-        twin._matcher = self._matcher.deep_copy()
-        return twin
-
-    def consume(self, token: int) -> bool:
-        """Take one token; the end of sequence finishes the row if the plan is complete."""
-        if token in self._language.eos_ids:
-            self.finished = self._is_complete
-            return self.finished
-        if self._is_complete or not self._matcher.consume_token(token):
-            return False
-        self._used += 1
-        self._tail += self._language.token_bytes[token]
-        if self._matcher.is_accepting():
-            self._close_step()
-        return True
-
-    def _close_step(self) -> None:
-        """Apply the step just written, and take up the grammar of the next."""
-        text = self._tail.decode("ascii").removeprefix(PLAN_OPEN).removeprefix(",")
-        if text == PLAN_CLOSE:  # the empty plan
-            self._is_complete = True
-            return
-        value, end = json.JSONDecoder().raw_decode(text)
-        step = Step(value["id"], value["tool"], value["args"])
-        self._state = self._language.domain.machine.apply(self._state, step)
-        rest = text[end:]
-        if rest == PLAN_CLOSE:
-            self._is_complete = True
-            return
-        self._tail = rest.encode("ascii")
-        self._matcher = self._language.matcher(self._state, self._left_bytes(), self._tail)
-
-    def fill(self, words: np.ndarray) -> None:
-        """Write the mask of the next token."""
-        if self._is_complete:
-            words[:] = self._language.eos_words
-            return
-        self._matcher.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
-        if self._matcher.is_error():
-            raise MaskError(
-                f"llguidance gave up: {self._matcher.get_error().strip()}",
-                where="plan mask",
-                fix="simplify the arguments of the domain's tools",
-            )
 
 
 class PlanMask(LogitsProcessor):
