@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bb_core.errors import BBError
 from bb_core.files import read_yaml
@@ -51,14 +51,19 @@ class Book(_Strict):
     Attributes:
         apps: package of each app.
         screens: by name; where several fit, the one with the most marks.
-        elements: by name.
+        apps_elements: by app and name; no two apps have elements of one name.
         permissions: what the system's dialog says, by permission.
     """
 
     apps: Mapping[str, str]
     screens: Mapping[str, Screen]
-    elements: Mapping[str, Element]
+    apps_elements: Mapping[str, Mapping[str, Element]] = Field(alias="elements")
     permissions: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def elements(self) -> Mapping[str, Element]:
+        """Every element by its name."""
+        return {name: one for many in self.apps_elements.values() for name, one in many.items()}
 
     def front(self, tree: Node) -> str:
         """The name of the screen that is shown; "" if it is not known."""
@@ -118,8 +123,9 @@ class Book(_Strict):
         screen = self.front(tree)
         if not screen:
             return ""
-        package = self.apps[self.screens[screen].app]
-        for name, element in self.elements.items():
+        app = self.screens[screen].app
+        package = self.apps[app]
+        for name, element in self.apps_elements.get(app, {}).items():
             found = self._candidates(tree, name, package)
             if any(one.bounds == node.bounds for one in found) and (
                 element.role == "row" or len(found) == 1
@@ -207,10 +213,24 @@ def load_book(path: Path = ELEMENTS) -> Book:
         raise BBError(
             f"{place}: {first['msg']}", where=str(path), fix="see Book in phone/elements.py"
         ) from None
+    for where, what in _faults(book):
+        raise BBError(what, where=f"{path}: {where}", fix="declare it, once")
+    return book
+
+
+def _faults(book: Book) -> Iterator[tuple[str, str]]:
+    """What is used and not declared, or declared twice: place, what."""
     for name, screen in book.screens.items():
         if screen.app not in book.apps:
-            raise BBError(f"no app {screen.app!r}", where=f"{path}: screens.{name}", fix="add it")
+            yield f"screens.{name}", f"no app {screen.app!r}"
         for mark in screen.marks:
-            if mark not in book.elements:
-                raise BBError(f"no element {mark!r}", where=f"{path}: screens.{name}", fix="add it")
-    return book
+            if mark not in book.apps_elements.get(screen.app, {}):
+                yield f"screens.{name}", f"no element {mark!r} in {screen.app}"
+    seen: set[str] = set()
+    for app, elements in book.apps_elements.items():
+        if app not in book.apps:
+            yield f"elements.{app}", f"no app {app!r}"
+        for name in elements:
+            if name in seen:
+                yield f"elements.{app}", f"a second element {name!r}"
+            seen.add(name)

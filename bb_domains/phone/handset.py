@@ -234,8 +234,9 @@ class Handset:
                 for name in SWITCHES:
                     yield Item(f"switch_{name}", "switch", on=self.switches[name])
             case "review":
-                yield Item("review_payee", "label", self.fields["payee_field"])
-                yield Item("review_amount", "label", f"{_amount(self.fields['amount_field']):.2f}")
+                yield Item("review_payee", "label", self.fields.get("payee_field", ""))
+                amount = _amount(self.fields.get("amount_field", ""))
+                yield Item("review_amount", "label", f"{amount:.2f}")
             case "permission":
                 phrase = load_book().permissions[self.asking or "contacts"][0]
                 yield Item("permission_message", "label", f"Allow this app to {phrase}?")
@@ -261,7 +262,7 @@ class Handset:
     def _hit(self, name: str) -> None:
         kind, _, rest = name.partition(":")
         if kind in _FORMS.get(self.front, ()):
-            self.focus, self.scroll = kind, 0
+            self._focus(kind)
         elif kind == "contact_row":
             self.person = rest
             self._go("contact")
@@ -271,6 +272,14 @@ class Handset:
             self.changes.append(("switch", which, self.switches[which]))
         elif kind in _DO:
             _DO[kind](self)
+
+    def _focus(self, name: str) -> None:
+        """Give a field the focus, and scroll it into what the keyboard leaves of the body."""
+        self.focus = name
+        picture = self._picture(self.front, 0)
+        body = [item.name for item in picture.items if item.part not in ("button", "extra")]
+        at, room = body.index(name), body_rows(self.layout, picture)
+        self.scroll = min(max(self.scroll, at - room + 1), at)
 
     def _answer(self, allowed: bool) -> None:
         asked = next(app for app, first in _FIRST_SCREENS.items() if first == self.screen)
