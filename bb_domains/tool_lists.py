@@ -3,8 +3,8 @@
 Read are MCP's answer to `tools/list` (`inputSchema`), the tools of OpenAI's chat completions
 (`{"type": "function", "function": {"parameters"}}`) and of Anthropic's messages (`input_schema`),
 bare lists of functions (`parameters`), and a single JSON Schema of an object, whose title names the
-tool. The type names of Python that some collections use (`dict`, `float`, `tuple`, `any`) are taken
-for JSON Schema's.
+tool. Type names of Python, Java and JavaScript that some collections use (`dict`, `float`,
+`ArrayList`, `any`) are taken for JSON Schema's.
 
 A list says nothing of what a tool changes: without MCP's `readOnlyHint` a tool is a write.
 """
@@ -25,7 +25,14 @@ from bb_domains.references import Document, write_pointer
 from bb_domains.schema import PlanSchema, parse_schema
 
 _ARGUMENTS = ("inputSchema", "input_schema", "parameters")
-_TYPES = {"dict": "object", "float": "number", "tuple": "array", "int": "integer", "str": "string"}
+_TYPES = {
+    **dict.fromkeys(("dict", "hashmap", "hashtable", "map"), "object"),
+    **dict.fromkeys(("tuple", "list", "set", "array", "arraylist"), "array"),
+    **dict.fromkeys(("int", "long", "short", "byte", "bigint"), "integer"),
+    **dict.fromkeys(("float", "double"), "number"),
+    **dict.fromkeys(("str", "char", "string"), "string"),
+    **dict.fromkeys(("bool", "boolean"), "boolean"),
+}
 _FREE = "any"
 
 
@@ -146,7 +153,7 @@ def _in_json_schema(value: Any) -> Any:
     }
     kind = fresh.get("type")
     if isinstance(kind, str):
-        fresh["type"] = _TYPES.get(kind, kind)
+        fresh["type"] = _TYPES.get(kind.lower(), kind)
         if kind == _FREE:
             del fresh["type"]
     return fresh
