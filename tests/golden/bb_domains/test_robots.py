@@ -17,6 +17,7 @@ from bb_core.plan import Plan, Step, parse_plan, plan_text, rename_steps
 from bb_domains import robots
 from bb_domains.domain import make_domain
 from bb_domains.errors import Inadmissible
+from bb_domains.golden import check_golden
 from bb_domains.graph import domain_graph, dot_text
 from bb_domains.robots.drawing import svg_text
 from bb_domains.robots.world import make_world
@@ -106,6 +107,10 @@ def test_the_golden_plans_are_done() -> None:
     for row in rows:
         assert row["done"]
         assert _verdict(parse_plan(json.dumps(row["plan"]))) == {"ends": True}
+
+
+def test_the_domain_means_what_its_golden_files_say() -> None:
+    assert check_golden(DOMAIN, robots.SCHEMA.parent / "golden") == []
 
 
 if __name__ == "__main__":

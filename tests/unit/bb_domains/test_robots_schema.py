@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -98,6 +99,21 @@ def test_every_tool_can_be_used_and_the_shortest_plan_is_short() -> None:
     completion = machine().completion(machine().initial())
     assert completion is not None
     assert completion[0] == 4
+
+
+def test_the_readme_runs_and_names_every_file() -> None:
+    readme = robots.SCHEMA.parent / "README.md"
+    text = readme.read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(block, str(readme), "exec"), {})
+    files = {path.name for path in readme.parent.glob("*.*")} - {"__init__.py", "README.md"}
+    assert {name for name in files if f"`{name}`" not in text} == set()
+
+
+def test_movements_can_be_looked_up_and_take_their_time() -> None:
+    for name, tool in robots.plan_schema().tools.items():
+        assert tool.effect == "read" or tool.idempotent or tool.probe, name
+        assert tool.timeout_s >= 10.0
 
 
 def test_invariants_speak_of_distinct_objects() -> None:
