@@ -290,7 +290,7 @@ def _told(traces: Iterable[Trace], vocabulary: Vocabulary) -> list[tuple[str, An
 
 
 def _onto(base: dict[str, Any], drafted: Mapping[str, Any]) -> dict[str, Any]:
-    """A base with what was learned; arguments and operations stay the base's."""
+    """A base with what was learned; arguments, operations and limits stay the base's."""
     unknown = [tool for tool in drafted["tools"] if tool not in base["tools"]]
     if unknown:
         raise BBError(
@@ -300,8 +300,5 @@ def _onto(base: dict[str, Any], drafted: Mapping[str, Any]) -> dict[str, Any]:
         name: {**base["tools"][name], **{k: v for k, v in learned.items() if k != "args"}}
         for name, learned in drafted["tools"].items()
     }
-    rest = {
-        key: value for key, value in drafted.items() if key not in ("domain", "tools", "limits")
-    }
-    limits = {**drafted["limits"], **base.get("limits", {})}
-    return {**base, "domain": drafted["domain"], "limits": limits, **rest, "tools": tools}
+    kept = ("objects", "fluents", "invariants", "graph")
+    return {**base, "domain": drafted["domain"], **{k: drafted[k] for k in kept}, "tools": tools}

@@ -259,7 +259,7 @@ def test_the_proxy_passes_on_what_it_is_given() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request)
         headers = {"location": "http://elsewhere/", "connection": "close", "x-mine": "1"}
-        return httpx.Response(302, headers=headers, content=request.content)
+        return httpx.Response(302, headers=headers, stream=httpx.ByteStream(request.content))
 
     async def ask() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as upstream:
