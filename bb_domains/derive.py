@@ -34,6 +34,7 @@ FEW = 20
 
 _LEAST_SLOTS, _MOST_SLOTS = 4, 16
 _MOST_STEPS = 26
+_LEARNED = frozenset({"handles", "binds", "pre", "effects", "guards"})
 
 
 @dataclass(frozen=True)
@@ -296,9 +297,9 @@ def _onto(base: dict[str, Any], drafted: Mapping[str, Any]) -> dict[str, Any]:
         raise BBError(
             f"the base declares no tool {unknown[0]!r}", where="traces", fix="import the base again"
         )
-    tools = {
-        name: {**base["tools"][name], **{k: v for k, v in learned.items() if k != "args"}}
-        for name, learned in drafted["tools"].items()
-    }
+    tools = {}
+    for name, learned in drafted["tools"].items():
+        declared = {k: v for k, v in base["tools"][name].items() if k not in _LEARNED}
+        tools[name] = declared | {k: v for k, v in learned.items() if k in _LEARNED}
     kept = ("objects", "fluents", "invariants", "graph")
     return {**base, "domain": drafted["domain"], **{k: drafted[k] for k in kept}, "tools": tools}
