@@ -107,7 +107,18 @@ def make_plan(goals: Sequence[Goal]) -> Plan:
     return Plan(tuple(script.steps))
 
 
+_STEPS = {
+    "charge": 1,
+    "fetch": 9,
+    "inspect": 3,
+    "open": 4,
+    "close": 4,
+    "wait": 3,
+    "report": 1,
+    "home": 3,
+}
+
+
 def n_steps(kinds: Sequence[str]) -> int:
     """Steps of a plan for goals of these kinds."""
-    of = {"fetch": 9, "inspect": 3, "open": 4, "close": 4, "wait": 3, "home": 3, "charge": 1, "report": 1}
-    return 1 + sum(of[kind] for kind in kinds)
+    return 1 + sum(_STEPS[kind] for kind in kinds)
