@@ -7,6 +7,7 @@ of plans, so it lets through calls that the plan state forbids, and plans that n
 
 from __future__ import annotations
 
+import time
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.frame import Context, Measured, UnavailableError, row, time_pair
 
 if TYPE_CHECKING:
+    import numpy as np
+    from llguidance import LLMatcher
     from transformers import PreTrainedTokenizerBase
 
     from bb_domains.domain import Domain
@@ -41,7 +44,7 @@ def _domain() -> Domain:
     return make_domain(plan_schema())
 
 
-def _plans(context: Context) -> list[list[int]]:
+def _plans(context: Context, offset: int = 0, count: int | None = None) -> list[list[int]]:
     """Token ids of scripted plans with three goals each, the end of sequence included."""
     from bb_core.plan import plan_text
     from bb_domains.api_json.entities import make_city, make_email, make_name
@@ -55,9 +58,9 @@ def _plans(context: Context) -> list[list[int]]:
         slot_names,
     )
 
-    rng, tokenizer = Random(context.seed), _tokenizer()
+    rng, tokenizer = Random(context.seed + offset), _tokenizer()
     makers: dict[str, Any] = {
-        "number": lambda: rng.randint(1000, 9999),
+        "number": lambda: next(numbers),
         "email": lambda: make_email(rng, *make_name(rng)),
         "new_email": lambda: make_email(rng, *make_name(rng)),
         "amount": lambda: rng.choice([12.5, 7.07, 30]),
@@ -67,8 +70,9 @@ def _plans(context: Context) -> list[list[int]]:
         "tag": lambda: rng.choice(TAGS),
     }
     texts = []
-    for _ in range(200 if context.full else 20):
+    for _ in range(count or (200 if context.full else 20)):
         kinds = rng.sample(GOAL_KINDS, 3)
+        numbers = iter(rng.sample(range(1000, 10_000), 6))  # two goals never name one order
         goals = [Goal(kind, {name: makers[name]() for name in slot_names(kind)}) for kind in kinds]
         texts.append(plan_text(plan_for(goals)))
     end = tokenizer.eos_token_id
@@ -89,7 +93,7 @@ def _walk(start: Any, plans: list[list[int]], n_words: int) -> None:
 
 @row("plans.mask_state", peer_name="llguidance, syntax only", unit=UNIT, target=0.1)
 def mask_state(context: Context) -> Measured:
-    """Plan state and budget besides syntax, with every grammar of the plans compiled anew."""
+    """Plan state and budget besides syntax, from nothing: every state and grammar met anew."""
     from llguidance import LLMatcher
 
     from bb_runtime.masks import MatcherRow, compile_matcher
@@ -106,6 +110,85 @@ def mask_state(context: Context) -> Measured:
         ),
         work=sum(map(len, plans)),
     )
+
+
+WARM = 200
+
+
+def _token_costs(start: Any, plans: list[list[int]], n_words: int) -> list[float]:
+    """Seconds for each token: its mask is filled, and it is taken."""
+    import numpy as np
+
+    words, costs = np.zeros(n_words, dtype=np.int32), []
+    for plan in plans:
+        state = start()
+        for token in plan:
+            begun_s = time.perf_counter()
+            state.fill(words)
+            assert state.consume(token)
+            costs.append(time.perf_counter() - begun_s)
+    return costs
+
+
+class _Raw:
+    """A matcher of llguidance and nothing around it."""
+
+    def __init__(self, matcher: LLMatcher, eos_ids: frozenset[int]) -> None:
+        self._matcher, self._eos_ids = matcher, eos_ids
+
+    def fill(self, words: np.ndarray) -> None:
+        self._matcher.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
+
+    def consume(self, token: int) -> bool:
+        return token in self._eos_ids or bool(self._matcher.consume_token(token))
+
+
+def _quantile_pairs(context: Context, share: float) -> Measured:
+    """Costs of a token on plans not seen before, after other plans have been: a server's life."""
+    import numpy as np
+    from llguidance import LLMatcher
+
+    from bb_runtime.masks import compile_matcher
+    from bb_runtime.plan_mask import PlanLanguage
+
+    domain = _domain()
+    language = PlanLanguage(_tokenizer(), domain, BUDGET)
+    grammar = LLMatcher.grammar_from_lark(domain.grammar)
+    matcher = compile_matcher(language.ll_tokenizer, grammar, "plan grammar")
+    starts = (language.start, lambda: _Raw(matcher.deep_copy(), language.eos_ids))
+    for start in starts:
+        _token_costs(start, _plans(context, offset=1, count=WARM), language.n_words)
+    samples: tuple[list[float], list[float]] = ([], [])
+    for i in range(10 if context.full else 5):
+        plans = _plans(context, offset=2 + i, count=40)
+        for side in (0, 1) if i % 2 == 0 else (1, 0):
+            costs = _token_costs(starts[side], plans, language.n_words)
+            samples[side].append(float(np.quantile(costs, share)) * 1e6)
+    return Measured(*samples)
+
+
+@row(
+    "plans.mask_p50",
+    peer_name="llguidance, syntax only",
+    unit="µs/token",
+    target=0.87,
+    better="less",
+)
+def mask_p50(context: Context) -> Measured:
+    """The median token, the plan state and the budget known."""
+    return _quantile_pairs(context, 0.5)
+
+
+@row(
+    "plans.mask_p99",
+    peer_name="llguidance, syntax only",
+    unit="µs/token",
+    target=0.87,
+    better="less",
+)
+def mask_p99(context: Context) -> Measured:
+    """The slowest token of a hundred: where a step ends and the next state begins."""
+    return _quantile_pairs(context, 0.99)
 
 
 @row("plans.mask_batch", peer_name="llguidance's own torch functions", unit=UNIT, target=0.5)
