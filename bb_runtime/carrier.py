@@ -1,7 +1,8 @@
 """Calls carried out: written down, made, repeated where that is safe, and never otherwise.
 
-The only place from which a domain's tools are called. What comes here was certified: `execute`
-makes the one `Carrier` of a run after the certificate was found to fit.
+The only place from which a plan calls a domain's tools. A `Carrier` cannot be made without the
+plan's certificate, and makes no call that is not a step of that plan or the declared undo of one
+(probes are declared, and only read).
 
 A call whose answer is not known (a crash, a deadline, a broken connection) is
 
@@ -21,14 +22,20 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from bb_core.errors import BBError
+from bb_core.plan import Plan
 from bb_domains.asides import Aside
 from bb_domains.domain import Domain
 from bb_domains.errors import DomainError
 from bb_domains.schema import Tool
 from bb_domains.tools import Adapters
 from bb_runtime.attempt import Answer, Attempt, may_repeat, pause_s
+from bb_runtime.check import Certificate, verify_certificate
+from bb_runtime.errors import ExecutionRefused
 from bb_runtime.journal import CallRecord, Journal
 from bb_runtime.run_log import RunLog
+
+UNDO = "undo:"
+"""Before the id of a step, it names the step's undo."""
 
 KEYS_LAST_S = 24 * 3600.0
 """Services forget idempotency keys; after so long, a call is not repeated under its old key."""
@@ -93,6 +100,8 @@ class Carrier:
 
     Attributes:
         domain: whose tools.
+        plan: the plan whose calls these are.
+        certificate: of the plan; every call is held against it.
         adapters: carry calls out; None in a dry run, where every call succeeds with no result.
         journal: where calls and answers are written down; None in a dry run.
         log: the run's entries in the chain.
@@ -103,6 +112,8 @@ class Carrier:
     """
 
     domain: Domain
+    plan: Plan
+    certificate: Certificate
     adapters: Adapters | None
     journal: Journal | None
     log: RunLog
@@ -113,6 +124,10 @@ class Carrier:
     running: dict[str, tuple[Task, Attempt]] = field(default_factory=dict, init=False)
     _decisions: dict[str, Decision] = field(default_factory=dict, init=False)
     _settled: dict[str, StepOutcome] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        verify_certificate(self.certificate, self.domain, self.plan)
+        self._steps = {step.id: step for step in self.plan.steps}
 
     def decide(self, task: Task) -> Decision:
         """What is to be done about a task: decided once, with the service asked if need be."""
@@ -181,6 +196,7 @@ class Carrier:
 
     def _begin(self, task: Task) -> Attempt:
         """Write a call down, in the log and in the journal, then make it."""
+        self._check_certified(task)
         assert self.adapters is not None
         assert self.journal is not None
         key = self._key(task)
@@ -189,6 +205,25 @@ class Carrier:
         attempt = Attempt(self.adapters, task.tool, task.args, key, self._tool(task).timeout_s)
         self.running[task.name] = task, attempt
         return attempt
+
+    def _check_certified(self, task: Task) -> None:
+        """Refuse a call that is neither a step of the certified plan nor the undo of one."""
+        step = self._steps.get(task.name.removeprefix(UNDO))
+        if step is not None and task.name == step.id:
+            handles = self.domain.schema.tools[step.tool].handles
+            plain = {name: value for name, value in step.args.items() if name not in handles}
+            given = {name: value for name, value in task.args.items() if name not in handles}
+            if task.tool == step.tool and given == plain and task.args.keys() == step.args.keys():
+                return
+        elif step is not None:
+            undo = self.domain.machine.tools[step.tool].undo
+            if undo is not None and (task.tool, task.args.keys()) == (undo.tool, undo.args.keys()):
+                return
+        raise ExecutionRefused(
+            f"call {task.name} of {task.tool} is not in the certified plan",
+            where="execute",
+            fix="check the plan that is meant",
+        )
 
     def _settle(self, task: Task, answer: Answer, seconds: float) -> None:
         """Write an answer down: in the journal first, which is what a resumed run goes by."""

@@ -25,11 +25,11 @@ from bb_core.plan import Plan, parse_plan, plan_text
 from bb_domains.domain import Domain
 from bb_domains.privacy import Redactor, load_log_key
 from bb_domains.tools import Adapters
-from bb_runtime.carrier import Carrier, StepOutcome, Word, check_words
+from bb_runtime.carrier import UNDO, Carrier, StepOutcome, Word, check_words
 from bb_runtime.check import Certificate, check_plan
 from bb_runtime.errors import ExecutionRefused
 from bb_runtime.journal import Journal, RunRecord, is_ok, journal_path
-from bb_runtime.plan_host import UNDO, Execution, OnStep, PlanHost
+from bb_runtime.plan_host import Execution, OnStep, PlanHost
 from bb_runtime.plan_program import plan_program
 from bb_runtime.run_log import RunLog, now
 from bem_kernel.ledger.chain import Ledger
@@ -85,8 +85,8 @@ def execute(
                 RunRecord(run, now(), domain.name, domain.fingerprint, "running", "", text)
             )
         carried = None if dry_run else adapters
-        carrier = Carrier(domain, carried, journal, log, pause=pause)
-        return PlanHost(domain, plan, certificate, carrier, on_step, undo=undo).forward(program)
+        carrier = Carrier(domain, plan, certificate, carried, journal, log, pause=pause)
+        return PlanHost(carrier, on_step, undo=undo).forward(program)
 
 
 def resume(
@@ -135,8 +135,19 @@ def resume(
             giving_up = give_up or any(name.startswith(UNDO) for name in record.calls)
             log.resume(giving_up=giving_up)
             finished = not giving_up and all(is_ok(record, step.id) for step in plan.steps)
-            carrier = Carrier(domain, adapters, journal, log, record.calls, said, finished, pause)
-            going = PlanHost(domain, plan, certificate, carrier, on_step, undo=undo)
+            carrier = Carrier(
+                domain,
+                plan,
+                certificate,
+                adapters,
+                journal,
+                log,
+                record.calls,
+                said,
+                finished,
+                pause,
+            )
+            going = PlanHost(carrier, on_step, undo=undo)
             return going.back(record) if giving_up else going.forward(program)
 
 

@@ -9,13 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from bb_core.plan import Plan, Ref, Step, parse_reference, references
-from bb_domains.domain import Domain
+from bb_core.plan import Ref, Step, parse_reference, references
 from bb_domains.errors import DomainError
 from bb_domains.guards import holds
 from bb_domains.schema import Tool
-from bb_runtime.carrier import Carrier, StepOutcome, Task, follow
-from bb_runtime.check import Certificate
+from bb_runtime.carrier import UNDO, Carrier, StepOutcome, Task, follow
 from bb_runtime.journal import CallRecord, RunRecord, Status, is_ok
 from bb_runtime.plan_program import fold, undo_program
 from bb_runtime.run_log import named_bits
@@ -26,7 +24,6 @@ from bem_kernel.isa.program import Program
 Rule = Literal["", "tool", "guard", "precondition", "invariant"]
 OnStep = Callable[[StepOutcome], object]
 End = Literal["done", "failed", "in_doubt", "undone"]
-UNDO = "undo:"
 NOBODY_KNOWS = "nobody knows whether it happened"
 
 
@@ -43,6 +40,7 @@ class Execution:
         rule: what stopped it: a tool, or a violation of a rule.
         facts: names of the state bits that hold afterwards.
         undone: the steps taken back, the first to be taken back first.
+        stands: the steps that changed something and were not taken back.
         head: the chain hash after the run's last entry, hex.
         dry_run: whether no tool was called.
     """
@@ -55,6 +53,7 @@ class Execution:
     rule: Rule
     facts: tuple[str, ...]
     undone: tuple[str, ...]
+    stands: tuple[str, ...]
     head: str
     dry_run: bool
 
@@ -63,25 +62,20 @@ class PlanHost:
     """Runs the programs of one run.
 
     Args:
-        domain: the plan's domain.
-        plan: the plan.
-        certificate: fits both.
-        carrier: carries the calls out.
+        carrier: carries the calls of the plan out.
         on_step: called after each step.
         undo: whether a failure is followed by a compensation.
     """
 
     def __init__(
         self,
-        domain: Domain,
-        plan: Plan,
-        certificate: Certificate,
         carrier: Carrier,
         on_step: OnStep | None,
         *,
         undo: bool,
     ) -> None:
-        self._domain, self._plan, self._certificate = domain, plan, certificate
+        domain, plan = carrier.domain, carrier.plan
+        self._domain, self._plan, self._certificate = domain, plan, carrier.certificate
         self._carrier, self._log, self._on_step, self._undo = carrier, carrier.log, on_step, undo
         self._steps = {step.id: step for step in plan.steps}
         self._lanes = plan_lanes(domain, plan)
@@ -358,6 +352,7 @@ class PlanHost:
             rule,
             named_bits(self._domain, fold(self._lanes, self._held())),
             tuple(self._undone),
+            tuple(reversed(self._writes())),
             self._log.head,
             self._carrier.adapters is None,
         )

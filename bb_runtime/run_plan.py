@@ -116,6 +116,7 @@ def as_data(done: Execution, plan: Plan | None = None) -> dict[str, Any]:
         "reason": done.reason,
         "rule": done.rule,
         "undone": list(done.undone),
+        "stands": list(done.stands),
         "dry_run": done.dry_run,
         **shown,
         "outcomes": [

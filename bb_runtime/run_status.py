@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from bb_core.errors import BBError
 from bb_core.plan import Plan, Step
+from bb_runtime.carrier import UNDO
 from bb_runtime.draw import draw_terminal
-from bb_runtime.plan_host import UNDO
 from bem_kernel.ledger.chain import read_entries
 
 StepStatus = Literal["waiting", "called", "ok", "failed", "in doubt", "undone"]

@@ -1,4 +1,4 @@
-"""kill -9 at every point of a run, and again while it is resumed: nothing lost, nothing done twice."""
+"""kill -9 at every point of a run, and while it is resumed: nothing lost, nothing done twice."""
 
 from __future__ import annotations
 

@@ -109,6 +109,65 @@ def test_a_run_without_a_service_fails_at_its_first_step(bb, plan_file, tmp_path
     assert verify(log).ok
 
 
+def test_a_run_is_shown_and_resumed(bb, plan_file, tmp_path):
+    """Port 9 of loopback: nothing answers there, neither at first nor later."""
+    log = tmp_path / "x.ledger"
+    bb(plan_cli.app, "run", plan_file, "--domain", SHOP, "--log", log)
+    code, out, _ = bb(plan_cli.app, "status", "--log", log, "--json")
+    (shown,) = json.loads(out)
+    assert code == 0 and (shown["status"], shown["step"]) == ("failed", "a")
+    assert [step["status"] for step in shown["steps"]] == ["failed"] + ["waiting"] * 3
+    name, picture = shown["run"][:6], tmp_path / "run.svg"
+    code, out, _ = bb(plan_cli.app, "status", name, "--log", log, "--out", picture)
+    assert code == 0 and "login" in out and out.count("waiting") == 3
+    assert picture.read_text().count("waiting") == 3 and "#f3cfcb" in picture.read_text()
+    code, out, _ = bb(plan_cli.app, "resume", name, "--domain", SHOP, "--log", log)
+    assert code == 1 and out.startswith("failed at step a: login failed: cannot reach ")
+    code, out, _ = bb(plan_cli.app, "forget", name, "--log", log)
+    assert code == 0 and out == f"forgotten: {shown['run']}\n"
+    code, _, err = bb(plan_cli.app, "resume", name, "--domain", SHOP, "--log", log)
+    assert code == 1 and "has ended: failed; run the plan anew" in err
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["--happened", "d=5"], 2, "'5' is no JSON object; use {...}"),
+        (["--happened", "d=x"], 2, "'x' is no JSON object"),
+        (["--happened", "d", "--not-happened", "d"], 2, "step d did both; say one of the two"),
+        ([], 1, "no run is known; name the log by --log"),
+    ],
+)
+def test_resume_refuses(bb, tmp_path, args, code, message):
+    log = tmp_path / "none.ledger"
+    found, out, err = bb(plan_cli.app, "resume", *args, "--domain", SHOP, "--log", log)
+    assert (found, out) == (code, "") and message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_status_of_what_is_not_there(bb, tmp_path, plan_file):
+    code, _, err = bb(plan_cli.app, "status", "--log", tmp_path / "none.ledger")
+    assert code == 1 and "cannot be read" in err
+    log = tmp_path / "x.ledger"
+    bb(plan_cli.app, "run", plan_file, "--domain", SHOP, "--log", log, "--dry-run")
+    code, out, _ = bb(plan_cli.app, "status", "--log", log)
+    assert code == 0 and out.count("\n") == 1 and "done (dry run)" in out
+    code, _, err = bb(plan_cli.app, "status", "zz", "--log", log)
+    assert code == 1 and "no runs begin with zz" in err
+    code, _, err = bb(plan_cli.app, "status", "--log", log, "--out", tmp_path / "p.svg")
+    assert code == 2 and "a picture of which run; name the run" in err
+
+
+def test_diff(bb, plan_file, plan_json, tmp_path):
+    other = tmp_path / "other.json"
+    other.write_text(plan_json.replace("12.07", "12.08"))
+    assert bb(plan_cli.app, "diff", plan_file, plan_file)[0] == 0
+    code, out, _ = bb(plan_cli.app, "diff", plan_file, other)
+    assert code == 1 and out.splitlines()[3] == "~ d  refund_order  amount: 12.07 -> 12.08"
+    code, out, _ = bb(plan_cli.app, "diff", plan_file, other, "--json")
+    assert [change["kind"] for change in json.loads(out)] == ["same"] * 3 + ["changed"]
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, model, tokenizer):
     """A folder with a tiny model, as --base takes it."""
