@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 
 from bb_core.cli import run_app
 from bb_core.errors import BBError
-from bb_core.plan import plan_text
+from bb_core.plan import Step, plan_text, step_id, substitute
 from bb_core.trace import Trace, TraceStep, save_traces
 from bb_domains.api_json import plan_schema, requests
 from bb_domains.api_json.exploration import Explorer
@@ -19,10 +21,12 @@ from bb_domains.api_json.planner import World
 from bb_domains.argument_shapes import object_shape, shape_of
 from bb_domains.cli import app
 from bb_domains.derive import Draft, derive
-from bb_domains.domain import load_domain, make_domain
+from bb_domains.domain import Domain, load_domain, make_domain
 from bb_domains.domain_page import markdown
 from bb_domains.drafted_tools import Form, Support
+from bb_domains.errors import Inadmissible
 from bb_domains.evidence_page import evidence_page, open_questions
+from bb_domains.guards import holds
 from bb_domains.verdicts import judge
 
 
@@ -75,6 +79,43 @@ def test_a_draft_refuses_what_failed(draft: Draft) -> None:
     verdict = judge(domain, json.dumps({"plan": kept}))
     assert not verdict.accepted
     assert "confirm_owner_done(order)" in verdict.rule
+
+
+def admissions(domain: Domain, trace: Trace) -> Iterator[tuple[bool, bool]]:
+    """Whether each call of a trace is admitted, guards included, and whether it succeeded.
+
+    Ends where the service grants what the domain does not: from then on they would differ.
+    """
+    machine, state = domain.machine, domain.machine.initial()
+    names: dict[str, str] = {}
+    results: dict[str, Any] = {}
+    for i, call in enumerate(trace.steps):
+        args = substitute(dict(call.args), names)
+        made = Step(step_id(state.n_steps), call.tool, args)
+        try:
+            after = machine.apply(state, made)
+        except Inadmissible:
+            admitted = False
+        else:
+            handles = domain.schema.tools[call.tool].handles
+            values = {a: results[v[1]] if a in handles else v for a, v in args.items()}
+            admitted = all(holds(guard, values) for guard in machine.tools[call.tool].guards)
+        yield admitted, call.ok
+        if call.ok and not admitted:
+            return
+        if call.ok:
+            names[step_id(i)], results[made.id], state = made.id, call.result, after
+
+
+@pytest.mark.parametrize("n", [10, 120])
+def test_no_call_that_a_safe_draft_admits_is_refused(n: int, explored: list[Trace]) -> None:
+    domain = make_domain(derive(explored[:n], "shop").schema)
+    service = InProcessService(2)
+    held_out = list(Explorer(World.read(service), service.session, 2).explore(100))
+    service.close()
+    tried = Counter(each for trace in held_out for each in admissions(domain, trace))
+    assert tried[True, False] == 0
+    assert tried[True, True] > 300 and tried[False, False] > 300
 
 
 def test_the_evidence_says_why(draft: Draft) -> None:
