@@ -55,14 +55,20 @@ def check(
     write: Annotated[
         bool, typer.Option("--write", help="Write grammar.lark and arguments.schema.json anew.")
     ] = False,
+    start: Annotated[str, typer.Option("--start", help="Start rule of a grammar file.")] = "start",
     json_: JsonOption = False,
 ) -> None:
-    """Compile a domain and say what looks like a mistake.
+    """Compile a domain and say what looks like a mistake; or judge a grammar file, or a folder's.
 
     Errors end with exit code 1; findings do not.
 
     Example: bb domain check bb-work/domains/petstore
     """
+    from bb_domains.profile.check import is_grammar, say_grammars
+
+    if is_grammar(where):
+        say_grammars(where, start, json_)
+        return
     from bb_domains.domain import load_domain, make_domain, save_domain, schema_path
     from bb_domains.lint import lint
     from bb_domains.schema import load_schema

@@ -6,6 +6,7 @@ BBError
     ├── ConditionError     a precondition, effect, invariant or guard does not parse
     ├── LowerError         a JSON Schema says something the grammar cannot keep
     ├── OpenApiError       an OpenAPI document cannot be imported
+    ├── ProfileError       a grammar says something that mask and parser cannot share
     ├── PlanGrammarError   a text is not a sentence of the plan grammar
     └── Inadmissible       a step may not be taken in the given plan state
 """
@@ -33,6 +34,10 @@ class LowerError(DomainError):
 
 class OpenApiError(DomainError):
     """An OpenAPI document cannot be imported; `where` is the file and JSON pointer."""
+
+
+class ProfileError(DomainError):
+    """A grammar says something that the mask and the offline parser cannot both mean."""
 
 
 class PlanGrammarError(DomainError):

@@ -1,0 +1,1 @@
+"""One grammar file for the mask and the offline parser: what it may say, and what that means."""

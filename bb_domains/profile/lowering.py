@@ -1,0 +1,203 @@
+"""A grammar file for llguidance: what lark's parser reads, and nothing that it does not.
+
+Lark's rules are taken over as they are. Terminals become what lark's lexer makes of them:
+
+- the match that Python's `re` takes, as a language of longest matches (`preference`);
+- without the texts that lark would take as another terminal there (`contexts`), subtracted with
+  llguidance's `&` and `~`;
+- ignored terminals before the first token, between tokens and after the last, as lark has them;
+  llguidance's own `%ignore` knows only those between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from bb_domains.errors import ProfileError
+from bb_domains.json_schema import regex as rx
+from bb_domains.json_schema.regex import Language
+from bb_domains.json_schema.terminals import lark_terminal
+from bb_domains.profile.alphabet import Alphabet
+from bb_domains.profile.contexts import Blockers, Contexts, contexts
+from bb_domains.profile.pattern import parse_pattern
+from bb_domains.profile.preference import chosen
+from bb_domains.profile.source import Source
+
+GAP_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A grammar, read and compared.
+
+    Attributes:
+        source: what lark read.
+        languages: by terminal, the texts whose longest match is Python's match.
+        rewritten: terminals whose expression had to change for that.
+    """
+
+    source: Source
+    languages: Mapping[str, Language]
+    rewritten: frozenset[str]
+
+    @cached_property
+    def alphabet(self) -> Alphabet:
+        """The classes of characters that the terminals tell apart."""
+        return Alphabet(self.languages.values())
+
+    @cached_property
+    def coded(self) -> dict[str, Language]:
+        """The languages over classes."""
+        return {name: self.alphabet.coded(item) for name, item in self.languages.items()}
+
+    @cached_property
+    def contexts(self) -> Contexts:
+        """Who is taken for whom, where."""
+        return contexts(self.source, self._relevant)
+
+    def _relevant(self, name: str, blockers: Blockers) -> Blockers:
+        """Those blockers that share texts with a terminal."""
+        return Blockers(
+            frozenset(o for o in blockers.openings if self.opens(o, name)),
+            frozenset(w for w in blockers.wholes if self._meets(w, name)),
+            frozenset(h for h in blockers.holders if self.opens(h, name)),
+        )
+
+    @cached_property
+    def _known(self) -> dict[tuple[str, str, bool], bool]:
+        return {}
+
+    def opens(self, one: str, other: str) -> bool:
+        """Whether a text of the one terminal is, or begins, a text of the other."""
+        return self._question(one, other, True)
+
+    def _meets(self, one: str, other: str) -> bool:
+        return self._question(one, other, False)
+
+    def _question(self, one: str, other: str, opening: bool) -> bool:
+        key = (one, other, opening)
+        if key not in self._known:
+            texts = self.coded[one]
+            texts = rx.cat(texts, self.alphabet.anything) if opening else texts
+            self._known[key] = not rx.is_empty(rx.intersection(texts, self.coded[other]))
+        return self._known[key]
+
+    def language(self, name: str, blockers: Blockers) -> Language:
+        """The texts that lark takes as this terminal, in a context."""
+        kept = [self.languages[name]]
+        openings = [self.languages[o] for o in sorted(blockers.openings)]
+        if openings:
+            kept.append(rx.complement(rx.cat(rx.union(*openings), rx.ALL)))
+        wholes = [self.languages[w] for w in sorted(blockers.wholes)]
+        if wholes:
+            kept.append(rx.complement(rx.union(*wholes)))
+        for holder in sorted(blockers.holders):
+            held = self.languages[holder]
+            kept.append(rx.union(held, rx.complement(rx.cat(held, rx.ALL))))
+        return rx.intersection(*kept)
+
+    @cached_property
+    def empty(self) -> frozenset[str]:
+        """Terminals that lark never takes anywhere, because another always stands before them."""
+        seen: dict[str, list[bool]] = {}
+        for place, blockers in self.contexts.at.items():
+            rule, index = place
+            name = str(self.source.rules[rule].expansion[index].name)
+            seen.setdefault(name, []).append(rx.is_empty(self.language(name, blockers)))
+        return frozenset(name for name, empties in seen.items() if all(empties))
+
+
+def lower(source: Source) -> Lowered:
+    """Work out what a grammar's terminals mean.
+
+    Raises:
+        ProfileError: a terminal holds what the mask has no counterpart for; names file, line and
+            construct.
+    """
+    languages: dict[str, Language] = {}
+    rewritten = set()
+    for terminal in source.terminals:
+        where = source.where(terminal.name)
+        node = parse_pattern(terminal.pattern.to_regexp(), where)
+        languages[terminal.name], changed = chosen(node, where)
+        if changed:
+            rewritten.add(terminal.name)
+        if rx.is_nullable(languages[terminal.name]):
+            raise ProfileError(
+                "may be empty, and lark's lexer has no empty tokens",
+                where=where,
+                fix="make it optional where it is used",
+            )
+    return Lowered(source, languages, frozenset(rewritten))
+
+
+def mask_grammar(lowered: Lowered, bounded: bool = False) -> str:
+    """The grammar in llguidance's dialect.
+
+    Args:
+        lowered: from `lower`.
+        bounded: at most one ignored terminal between tokens, of at most 16 characters, so that a
+            model cannot write blanks for ever. The mask then allows less than the parser reads.
+    """
+    return _Writer(lowered, bounded).text()
+
+
+class _Writer:
+    """Writes rules and, for each context that differs, a terminal."""
+
+    def __init__(self, lowered: Lowered, bounded: bool) -> None:
+        self._lowered = lowered
+        self._bounded = bounded
+        self._terminals: dict[tuple[str, Blockers], str] = {}
+        self._rules: dict[str, str] = {}
+
+    def text(self) -> str:
+        source, found = self._lowered.source, self._lowered.contexts
+        gap = " gap" if source.ignored else ""
+        bodies: dict[str, list[str]] = {}
+        for i, rule in enumerate(source.rules):
+            parts = []
+            for j, symbol in enumerate(rule.expansion):
+                if symbol.is_term:
+                    blockers = found.at.get((i, j), Blockers())
+                    parts.append(self._terminal(str(symbol.name), blockers) + gap)
+                else:
+                    parts.append(self._rule(str(symbol.name)))
+            bodies.setdefault(self._rule(str(rule.origin.name)), []).append(" ".join(parts))
+        lines = [f"start:{gap} {self._rule(source.start)}"]
+        lines += [f"{name}: {' | '.join(dict.fromkeys(b))}" for name, b in bodies.items()]
+        if gap:
+            ignored = [
+                self._terminal(name, found.ignored.get(name, Blockers())) for name in source.ignored
+            ]
+            lines.append(f"gap: ({' | '.join(ignored)}){'?' if self._bounded else '*'}")
+        lines += [
+            f"{written}: {self._expression(name, blockers)}"
+            for (name, blockers), written in self._terminals.items()
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _expression(self, name: str, blockers: Blockers) -> str:
+        language = self._lowered.language(name, blockers)
+        if self._bounded and name in self._lowered.source.ignored:
+            short = rx.repeat(rx.ANY_CHAR, 1, GAP_CHARACTERS)
+            language = rx.intersection(language, short)
+        return lark_terminal(language, quoted=False)
+
+    def _terminal(self, name: str, blockers: Blockers) -> str:
+        key = (name, blockers)
+        if key not in self._terminals:
+            self._terminals[key] = f"T{len(self._terminals)}_{_plain(name).upper()}"
+        return self._terminals[key]
+
+    def _rule(self, name: str) -> str:
+        if name not in self._rules:
+            self._rules[name] = f"r{len(self._rules)}_{_plain(name).lower()}"
+        return self._rules[name]
+
+
+def _plain(name: str) -> str:
+    """A name's ASCII letters, digits and underscores; long ones cut."""
+    return "".join(c for c in name if c.isascii() and (c.isalnum() or c == "_")).strip("_")[:40]
