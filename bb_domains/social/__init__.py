@@ -1,11 +1,13 @@
 """Domain `social`: a desk that drafts, checks, has approved and publishes what others will read.
 
-In a simulated network unless `BB_SOCIAL_URL` names a Mastodon server.
+In a network that `BB_SOCIAL_SEED`, `BB_SOCIAL_LAYOUT` and `BB_SOCIAL_POLICY` make up, unless
+`BB_SOCIAL_URL` names a Mastodon server.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,11 @@ if TYPE_CHECKING:
     from bb_domains.schema import PlanSchema
     from bb_domains.simulation import Request
     from bb_domains.social.simulated import SocialSimulator
+    from bb_domains.tools import Adapters
 
 SCHEMA = Path(__file__).parent / "plan_schema.yaml"
+URL = "BB_SOCIAL_URL"
+SEED, LAYOUT, POLICY = "BB_SOCIAL_SEED", "BB_SOCIAL_LAYOUT", "BB_SOCIAL_POLICY"
 
 
 def plan_schema() -> PlanSchema:
@@ -26,6 +31,31 @@ def plan_schema() -> PlanSchema:
     from bb_domains.schema import load_schema
 
     return load_schema(SCHEMA)
+
+
+@contextmanager
+def open_adapters(schema: PlanSchema, environment: Mapping[str, str]) -> Iterator[Adapters]:
+    """The desk on a Mastodon server, or one in a simulated network.
+
+    Raises:
+        BBError: `BB_SOCIAL_URL` is set and something else that the desk needs is not, or a variable
+            means nothing.
+    """
+    if environment.get(URL):
+        from bb_domains.social.mastodon import open_desk
+
+        with open_desk(schema, environment) as desk:
+            yield desk
+        return
+    from bb_core.errors import BBError
+    from bb_domains.social.simulated import SocialSimulator
+    from bb_domains.social.world import make_world
+
+    seed = environment.get(SEED, "0")
+    if not seed.isdecimal():
+        raise BBError(f"{seed!r} is no seed", where=SEED, fix="use a whole number")
+    layout, policy = environment.get(LAYOUT, "club"), environment.get(POLICY, "standard")
+    yield SocialSimulator(make_world(int(seed), layout, policy))
 
 
 def requests(split: str, n: int, seed: int) -> Iterator[Request]:

@@ -9,13 +9,14 @@ the plan said; in simulations it happens and is counted.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, get_args
 
 from bb_core.errors import BBError
 from bb_domains.social.drafts import Approvals, Draft, Drafts
-from bb_domains.social.pii.find import find_pii, redact_pii
+from bb_domains.social.pii.find import find_pii, without_pii
 from bb_domains.social.pii.people import Person
 from bb_domains.social.pii.span import Span
 from bb_domains.social.policies import ROLES, Occasion, Role, Rules
@@ -23,6 +24,7 @@ from bb_domains.social.records import AUDIENCES, DAYS, Audience, Day, Moment, Ne
 from bb_domains.tools import ToolFailed
 
 _Thing = TypeVar("_Thing")
+_MENTION = re.compile(r"(?<![\w/@.])@\w[\w.@-]*")
 FORBIDDEN, NOT_FOUND, CONFLICT, BAD_VALUE = 403, 404, 409, 422
 
 
@@ -74,11 +76,12 @@ class Desk:
 
     def find_own_pii(self, draft: Draft) -> tuple[Span, ...]:
         """Personal data in a draft, but for what belongs to its only reader."""
-        reader: Person | None = None
-        if draft.recipient:
-            contact = self.network.contact(draft.recipient)
-            reader = contact.person if contact else None
-        return find_pii(draft.text, self.network.people(), reader)
+        return find_pii(draft.text, self.network.people(), self._reader(draft))
+
+    def _reader(self, draft: Draft) -> Person | None:
+        """The only reader of a draft, if it has but one and they are known."""
+        contact = self.network.contact(draft.recipient) if draft.recipient else None
+        return contact.person if contact else None
 
     def needed(self, draft: Draft) -> Role:
         """Whose approval a draft needs."""
@@ -175,11 +178,10 @@ class Desk:
 
     def _redact(self, draft: str) -> dict[str, Any]:
         found = self._unpublished(draft)
-        spans = self.find_own_pii(found)
-        if spans:
-            text = redact_pii(found.text, spans)
+        text, kinds = without_pii(found.text, self.network.people(), self._reader(found))
+        if kinds:
             self.drafts.put(replace(found, text=text, checked=False, approved_by=""))
-        return {"replaced": len(spans), "kinds": sorted({span.kind for span in spans})}
+        return {"replaced": len(kinds), "kinds": sorted(set(kinds))}
 
     def _check(self, draft: str) -> dict[str, Any]:
         found = self._unpublished(draft)
@@ -187,6 +189,10 @@ class Desk:
         if spans:
             kinds = ", ".join(sorted({span.kind for span in spans}))
             raise _Refused(BAD_VALUE, f"the draft holds personal data ({kinds}); redact it first")
+        others = sorted(set(_MENTION.findall(found.text)))
+        if found.audience in ("direct", "internal") and others:
+            what = f"the draft is for few, and {', '.join(others)} would read it too"
+            raise _Refused(BAD_VALUE, what)
         if not 0 < len(found.text) <= self.rules.limit:
             what = f"the draft has {len(found.text)} characters, at most {self.rules.limit} may be"
             raise _Refused(BAD_VALUE, what)
@@ -228,6 +234,8 @@ class Desk:
         return self._let_out(found, Moment(days[days.index(day)], hour), key)
 
     def _let_out(self, draft: Draft, at: Moment | None, key: str | None) -> dict[str, Any]:
+        if draft.number and key and key == draft.key:
+            return {"id": f"status-{draft.number}", "number": draft.number}
         if draft.number:
             raise _Refused(CONFLICT, f"{draft.id} is published already")
         if self.strict:
@@ -236,7 +244,7 @@ class Desk:
             draft.text, draft.audience, draft.channel, draft.answers, draft.recipient, at
         )
         number = self.network.publish(outgoing, key)
-        self.drafts.put(replace(draft, number=number))
+        self.drafts.put(replace(draft, number=number, key=key or ""))
         return {"id": f"status-{number}", "number": number}
 
     def _check_strictly(self, draft: Draft, at: Moment | None) -> None:

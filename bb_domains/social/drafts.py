@@ -25,6 +25,7 @@ class Draft:
         checked: whether no personal data was found in the text as it stands.
         approved_by: who approved the text as it stands, "" for nobody.
         number: of the post that it became, 0 for none yet.
+        key: idempotency key of the call that published it.
     """
 
     id: str
@@ -37,6 +38,7 @@ class Draft:
     checked: bool = False
     approved_by: Role | Literal[""] = ""
     number: int = 0
+    key: str = ""
 
     @property
     def fingerprint(self) -> str:

@@ -15,28 +15,33 @@ from bb_domains.social.pii.identity import find_birth_dates, find_national_ids
 from bb_domains.social.pii.numbers import find_addresses, find_cards, find_ibans, find_phones
 from bb_domains.social.pii.people import Person, find_people, owns
 from bb_domains.social.pii.span import KINDS, Span
-from bb_domains.social.pii.text import fold
+from bb_domains.social.pii.text import before, fold
 
 _OFFICES = (
-    "abuse admin booking bookings careers contact events feedback hello help hr info jobs mail "
+    "abuse admin booking bookings careers contact events feedback git hello help hr info jobs mail "
     "media news newsletter no-reply noreply office orders postmaster press privacy sales security "
     "service shop support team webmaster"
 )
 ROLES = frozenset(_OFFICES.split())
 """Local parts of addresses that belong to an office and not to a person."""
 
+_WORD = r"[\w+-]{1,64}"  # bounded, here and below, so that no text takes long
+_HOST = r"[a-z0-9-]{1,63}"
 _EMAIL = re.compile(
-    r"(?<![\w.+%@/-])[\w%+-][\w.%+-]{0,63}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,24}(?![\w@])"
+    r"(?<![\w.+%@/-])[\w%+-][\w.%+-]{0,63}@[a-z0-9-]{1,63}(?:\.[a-z0-9-]{1,63}){0,6}\.[a-z]{2,24}"
+    r"(?![\w@])",
+    re.I,
 )
-_DOT = r"\s*(?:\.|[(\[{<]\s*(?:dot|punkt|point)\s*[)\]}>]|\s(?:dot|punkt)\s)\s*"
+_DOT = r"\s{0,3}(?:\.|[(\[{<]\s?(?:dot|punkt|point)\s?[)\]}>]|\s(?:dot|punkt)\s)\s{0,3}"
 _SPELT = re.compile(
-    rf"(?<![\w@])[\w+-]+(?:{_DOT}[\w+-]+)*\s*[(\[{{<]\s*(?:at|@|ät)\s*[)\]}}>]\s*"
-    rf"[a-z0-9-]+(?:{_DOT}[a-z0-9-]+)*{_DOT}[a-z]{{2,24}}(?!\w)",
+    rf"(?<![\w@]){_WORD}(?:{_DOT}{_WORD}){{0,6}}\s{{0,3}}[(\[{{<]\s?(?:at|@|ät)\s?[)\]}}>]\s{{0,3}}"
+    rf"{_HOST}(?:{_DOT}{_HOST}){{0,6}}{_DOT}[a-z]{{2,24}}(?!\w)",
     re.I,
 )
 _SAID = re.compile(
-    r"(?<![\w@])[\w+-]+(?: dot [\w+-]+)* at [a-z0-9-]+(?: dot [a-z0-9-]+)* dot [a-z]{2,24}(?!\w)"
-    r"|(?<![\w@])[\w.+-]+ ?@ ?[a-z0-9-]+(?: ?\. ?[a-z0-9-]+)* ?\. ?[a-z]{2,24}(?!\w)",
+    rf"(?<![\w@]){_WORD}(?: dot {_WORD}){{0,6}} at "
+    rf"{_HOST}(?: dot {_HOST}){{0,6}} dot [a-z]{{2,24}}(?!\w)"
+    rf"|(?<![\w@])[\w.+-]{{1,64}} ?@ ?{_HOST}(?: ?\. ?{_HOST}){{0,6}} ?\. ?[a-z]{{2,24}}(?!\w)",
     re.I,
 )
 _MAIL_CUE = re.compile(r"\b(?:e-?mail|mail|write|reach|contact|address|send)\b[^.!?]{0,24}$", re.I)
@@ -71,6 +76,21 @@ def redact_pii(text: str, spans: Iterable[Span]) -> str:
     return text
 
 
+def without_pii(
+    text: str, people: Sequence[Person] = (), own: Person | None = None
+) -> tuple[str, tuple[str, ...]]:
+    """A text redacted until nothing is found: what is beside a piece may be one once that is gone.
+
+    Returns:
+        The text, and the kinds of the pieces taken out, one for each.
+    """
+    kinds: list[str] = []
+    while spans := find_pii(text, people, own):
+        kinds += [span.kind for span in spans]
+        text = redact_pii(text, spans)
+    return text, tuple(kinds)
+
+
 def _all(text: str, people: Sequence[Person]) -> Iterator[Span]:
     yield from find_emails(text)
     yield from find_ibans(text)
@@ -92,7 +112,12 @@ def find_emails(text: str) -> Iterator[Span]:
             yield Span("email", *match.span())
     for match in _SAID.finditer(text):
         local = re.split(r" at | ?@", match[0])[0]
-        cued = " dot " in local or _MAIL_CUE.search(text[: match.start()]) or "@" in match[0]
+        cued = (
+            " dot " in local
+            or " AT " in match[0]
+            or _MAIL_CUE.search(before(text, match.start()))
+            or "@" in match[0]
+        )
         if cued and local.lower() not in ROLES:
             yield Span("email", *match.span())
 

@@ -19,13 +19,16 @@ from bb_domains.social.pii.checksums import (
     weighted,
 )
 from bb_domains.social.pii.span import Span
+from bb_domains.social.pii.text import before
 
 _CUE = re.compile(
     r"\b(?:ssn|social security|tax|steuer|tin|nin|national|id|identity|insurance|nhs|bsn|"
     r"burgerservicenummer|pesel|cpf|aadhaar|personnummer|passport|ni|citizen)\b[^.!?]{0,24}$",
     re.I,
 )
-_PASSPORT = re.compile(r"\bpassport\b[^.!?\d]{0,16}?\b(?=[A-Z]{0,2}\d)([A-Z0-9]{6,9})\b", re.I)
+_PASSPORT = re.compile(
+    r"\bpassport\b(?: (?:no|nr)\b\.)?[^.!?\d]{0,16}?\b(?=[A-Z]{0,2}\d)([A-Z0-9]{6,9})\b", re.I
+)
 _MONTHS = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"
     "|sep(?:tember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?"
@@ -185,7 +188,7 @@ def find_national_ids(text: str) -> Iterator[Span]:
     for scheme in _SCHEMES:
         for match in scheme.form.finditer(text):
             kept = "".join(c for c in match[0].upper() if c.isalnum() or c in scheme.keep)
-            cued = not scheme.cue or _CUE.search(text[: match.start()])
+            cued = not scheme.cue or _CUE.search(before(text, match.start()))
             if cued and scheme.check(kept):
                 yield Span("national_id", *match.span())
     for match in _PASSPORT.finditer(text):

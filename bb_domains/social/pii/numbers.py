@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from bb_domains.social.pii.checksums import luhn, mod_97_10
 from bb_domains.social.pii.span import Span
+from bb_domains.social.pii.text import before
 
 # Lengths by country, from the IBAN registry of ISO 13616.
 IBAN_LENGTHS: dict[str, int] = {
@@ -30,8 +31,12 @@ _CALLING = re.compile(
 )
 _IBAN = re.compile(r"(?<![0-9A-Za-z])[A-Za-z]{2}[0-9]{2}(?:[ -]?[0-9A-Za-z]){11,29}")
 _CARD = re.compile(r"(?<![\w+.-])\d(?:[ .-]?\d){12,18}(?!\w|[.-]\d)")
-_INTERNATIONAL = re.compile(r"(?<![\w+])(?:\+|00)[ (]?[1-9](?:[ ()./-]{0,3}\d){6,14}(?!\d)")
-_LOCAL = re.compile(r"(?<![\w+.,/:#$€£-])\(?\d(?:[ ()./-]{0,2}\d){5,13}(?![\d%]|[.,:/-]\d)")
+_INTERNATIONAL = re.compile(
+    r"(?<![\w+])(?<!\d[ -])(?:\+|00)[ (]?[1-9](?:[ ()./-]{0,3}\d){6,14}(?!\d)"
+)
+_LOCAL = re.compile(
+    r"(?<![\w+.,/:#$€£-])(?:\((?=\d+\)))?\d(?:[ ()./-]{0,2}\d){5,13}(?![\d%]|[.,:/-]\d)"
+)
 _NANP = re.compile(r"(?:1[ .-]?)?(?:\([2-9]\d\d\) ?|[2-9]\d\d[ .-])[2-9]\d\d[ .-]\d{4}")
 _TRUNK = re.compile(r"\(?0[1-9]\d{1,4}\)?[ /-](?:\d[ -]?){4,9}\d")
 _CALL_CUE = re.compile(
@@ -44,9 +49,11 @@ _OTHER_CUE = re.compile(
     r"|account|version|no|nr)\b\.?|#)[^.!?\d]{0,12}$",
     re.I,
 )
+_YEARS = re.compile(r"(?:19|20)\d\d[-/ ](?:19|20)\d\d")
 _DATE = re.compile(r"(?:\d{4}([-/. ])\d{1,2}\1\d{1,2}|\d{1,2}([-/. ])\d{1,2}\2\d{2,4})(?!\d)")
 _V4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)(?!\.\d)")
 _V6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*[0-9A-Fa-f:](?![\w:])")
+_LONG_GROUP = re.compile(r"[0-9A-Fa-f]{3}|^::|\d\.\d")
 _VERSION_CUE = re.compile(r"(?:\bv|\bversion|\brelease|\bbuild|\bfirmware|\bsection)[ .:]*$", re.I)
 
 
@@ -103,23 +110,24 @@ def find_phones(text: str) -> Iterator[Span]:
         if 8 <= len(digits) <= 15 and _CALLING.match(digits):
             yield Span("phone", *match.span())
     for match in _LOCAL.finditer(text):
-        before, found = text[: match.start()], match[0]
+        lead, found = before(text, match.start()), match[0]
         n = len(digits_of(found))
-        if not 6 <= n <= 13 or _DATE.match(found.strip("(")) or ipv4(found):
+        if not 6 <= n <= 13 or _DATE.match(found) or _YEARS.fullmatch(found) or ipv4(found):
             continue
         national = (_NANP.fullmatch(found) or _TRUNK.fullmatch(found)) and n >= 9
-        if _CALL_CUE.search(before) or (national and not _OTHER_CUE.search(before)):
+        if _CALL_CUE.search(lead) or (national and not _OTHER_CUE.search(lead)):
             yield Span("phone", *match.span())
 
 
 def find_addresses(text: str) -> Iterator[Span]:
     """IP addresses, loopback and unspecified ones excepted; `version 1.2.3.4` is none."""
     for match in _V4.finditer(text):
-        if ipv4(match[0]) and not _VERSION_CUE.search(text[: match.start()]):
+        if ipv4(match[0]) and not _VERSION_CUE.search(before(text, match.start())):
             yield Span("ip", *match.span())
     for match in _V6.finditer(text):
         for end in (match.end(), match.end() - 1):  # the last colon may be punctuation
-            if _names_a_host(text[match.start() : end]):
+            found = text[match.start() : end]
+            if _LONG_GROUP.search(found) and _names_a_host(found):
                 yield Span("ip", match.start(), end)
                 break
 

@@ -51,7 +51,7 @@ def find_people(text: str, people: Sequence[Person]) -> Iterator[Span]:
         for match in pattern.finditer(lowered):
             yield Span(kind, *match.span())
     numbers = [digits_of(person.phone)[-9:] for person in people if person.phone]
-    for match in re.finditer(r"\+?\(?\d(?:[ ()./-]{0,2}\d){6,14}", text):
+    for match in re.finditer(r"(?:\+|\((?=\d+\)))?\d(?:[ ()./-]{0,2}\d){6,14}", text):
         digits = digits_of(match[0])
         if any(len(n) >= _LEAST_DIGITS and digits.endswith(n) for n in numbers):
             yield Span("phone", *match.span())

@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−"), "-")
+NEAR = 64  # characters
 _FORMAT, _MARK = "Cf", "Mn"  # Unicode categories: zero width and its like; accents
 
 
@@ -43,6 +44,11 @@ def fold(original: str) -> Folded:
             kept.append(" " if one.isspace() else one)
             origin.append(i)
     return Folded("".join(kept), tuple(origin), len(original))
+
+
+def before(text: str, start: int) -> str:
+    """What stands shortly before a place, for words that announce what follows."""
+    return text[max(0, start - NEAR) : start]
 
 
 def plain(text: str) -> str:
