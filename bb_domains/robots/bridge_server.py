@@ -96,7 +96,7 @@ class _Session:
     def __init__(self, server: BridgeServer, transport: Transport) -> None:
         self._server, self._transport = server, transport
         self._goals: dict[str, threading.Event] = {}
-        self._sending = threading.Lock()
+        self._sending, self._changing = threading.Lock(), threading.Lock()
 
     def handle(self, message: Message) -> None:
         """Answer one message."""
@@ -105,16 +105,32 @@ class _Session:
             case "call_service":
                 self._service(message, name)
             case "send_action_goal":
-                self._goals[name] = threading.Event()
-                threading.Thread(target=self._action, args=(message, name), daemon=True).start()
-            case "cancel_action_goal" if name in self._goals:
-                self._goals[name].set()
+                self._begin(message, name)
+            case "cancel_action_goal":
+                self._cancel(name)
             case other:
                 self._say(op="status", level="error", id=name, msg=f"cannot handle {other}")
 
     def abandon(self) -> None:
         """Cancel what is under way."""
-        for cancelled in tuple(self._goals.values()):
+        with self._changing:
+            for cancelled in self._goals.values():
+                cancelled.set()
+
+    def _begin(self, message: Message, name: str) -> None:
+        """Start an action in a thread; a goal with an id under way is another, with the same id."""
+        cancelled = threading.Event()
+        with self._changing:
+            self._goals[name] = cancelled
+        arguments = (message, name, cancelled)
+        threading.Thread(target=self._action, args=arguments, daemon=True).start()
+
+    def _cancel(self, name: str) -> None:
+        with self._changing:
+            cancelled = self._goals.get(name)
+        if cancelled is None:
+            self._say(op="status", level="error", id=name, msg="no such goal is under way")
+        else:
             cancelled.set()
 
     def _service(self, message: Message, name: str) -> None:
@@ -126,9 +142,9 @@ class _Session:
         ok, values = self._act(tool, message, name)
         self._say(op="service_response", id=name, service=service, values=values, result=ok)
 
-    def _action(self, message: Message, name: str) -> None:
+    def _action(self, message: Message, name: str, cancelled: threading.Event) -> None:
         action = message.get("action")
-        tool, cancelled = self._server.tool_of(action), self._goals[name]
+        tool = self._server.tool_of(action)
         try:
             if tool is None:
                 what = f"there is no action {action}"
@@ -146,7 +162,9 @@ class _Session:
         except ConnectionLost as lost:
             _log.info("%s", lost)
         finally:
-            self._goals.pop(name, None)
+            with self._changing:
+                if self._goals.get(name) is cancelled:
+                    del self._goals[name]
 
     def _act(self, tool: str, message: Message, name: str) -> tuple[bool, dict[str, Any]]:
         try:
@@ -206,6 +224,7 @@ def _welcome(connection: socket.socket, server: BridgeServer, peer: str) -> None
     """Find out which transport a client speaks, and talk to it."""
     transport: Transport
     try:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(HANDSHAKE_S)
         first = connection.recv(1, socket.MSG_PEEK)
         if first == b"G":

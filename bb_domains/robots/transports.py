@@ -128,6 +128,7 @@ def open_transport(url: str, hosts: Sequence[str]) -> Transport:
     peer = f"{parts.hostname}:{port}"
     try:
         connection = socket.create_connection((parts.hostname, port), CONNECT_S)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # messages are small
         if parts.scheme == "wss":
             context = ssl.create_default_context()
             connection = context.wrap_socket(connection, server_hostname=parts.hostname)

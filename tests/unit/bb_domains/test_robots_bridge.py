@@ -161,7 +161,8 @@ def test_the_same_id_acts_once() -> None:
     with bridged(robot=robot) as adapters:
         adapters.call("undock", {})
         first = adapters.call("wait", {"at": "stop-1", "seconds": 5}, "key")
-        assert adapters.call("wait", {"at": "stop-1", "seconds": 5}, "key") == first
+        for _ in range(20):  # at once after the answer, when the first is still being put away
+            assert adapters.call("wait", {"at": "stop-1", "seconds": 5}, "key") == first
     assert robot.state()["seconds"] == 5.0
 
 
