@@ -14,6 +14,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+ATTENTION = frozenset({"full_attention", "sliding_attention"})
+"""Kinds of layers, as configurations of transformers name them, that remember by position."""
+
 
 @dataclass(frozen=True)
 class Fed:
@@ -68,6 +71,9 @@ def open_batch(
         max_length: most tokens of a row.
         max_tokens: about how many tokens one call may read; a long prompt is read in parts.
         packed: whether a model of attention alone may be packed.
+
+    Raises:
+        BBError: the model keeps a state that rows cannot share.
     """
     from bb_runtime.batching_padded import PaddedBatch
     from bb_runtime.batching_slots import SlotBatch, is_attention_only

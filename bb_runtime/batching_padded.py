@@ -23,7 +23,7 @@ from bb_core.errors import BBError
 from bb_nn.memory import RailCacheLayer
 from bb_nn.rail import DualRailForCausalLM
 from bb_nn.reader import Cursor
-from bb_runtime.batching import Fed, last_logits
+from bb_runtime.batching import ATTENTION, Fed, last_logits
 
 _ABSENT_ID = -2  # what the rail takes for the token before the first
 
@@ -36,16 +36,25 @@ class PaddedBatch:
     """
 
     def __init__(self, model: Any) -> None:
-        self._model = model
+        config = model.config.get_text_config(decoder=True)
+        kinds = set(getattr(config, "layer_types", None) or ())
+        if getattr(model, "_is_stateful", False) or not kinds <= ATTENTION:
+            raise BBError(
+                "the memory of this model cannot be shared by rows",
+                where=type(model).__name__, fix="serve a model with attention layers only",
+            )  # fmt: skip
+        self._model, self._n_layers = model, int(config.num_hidden_layers)
         self._cache: Any = None
         self._read: list[int] = []  # tokens of each row in the cache, all rows but the new ones
         self.lengths: list[int] = []
 
     def _new_cache(self) -> Any:
+        # Every layer keeps everything, whatever its window: windows are kept by the masks.
+        cache = DynamicCache()
+        cache.layers = [DynamicLayer() for _ in range(self._n_layers)]
         if isinstance(self._model, DualRailForCausalLM):
-            return self._model.new_cache()
-        # Without a configuration all layers keep everything; windows are kept by the masks.
-        return DynamicCache()
+            cache.layers.append(RailCacheLayer())
+        return cache
 
     def open(self) -> None:
         """Add an empty row as the last one."""
@@ -113,12 +122,6 @@ class PaddedBatch:
             "use_cache": True,
         }
         logits, cache = last_logits(self._model, inputs, 1)
-        for layer in cache.layers:
-            if type(layer) is not DynamicLayer and not isinstance(layer, RailCacheLayer):
-                raise BBError(
-                    f"a cache layer {type(layer).__name__} cannot be shared by rows",
-                    where=type(self._model).__name__, fix="serve a model with attention layers",
-                )  # fmt: skip
         return logits[:, -1], cache
 
     def _select(self, rows: list[int]) -> None:

@@ -22,17 +22,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
+from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
 
 from bb_core.errors import BBError
-from bb_runtime.batching import Fed, last_logits
+from bb_runtime.batching import ATTENTION, Fed, last_logits
 
 IMPLEMENTATION = "builderbrain_slots"
 SHORT = 8
 """Rows with at most so many new tokens attend together."""
 _FIRST_LENGTH = 256
-_ATTENTION = {"full_attention", "sliding_attention", "chunked_attention"}
 _NOT_PACKED = {"attn_logit_softcapping", "num_kv_shared_layers", "position_bias", "alibi"}
 
 
@@ -45,7 +45,7 @@ def is_attention_only(model: Any) -> bool:
         and getattr(model, "_supports_attention_backend", False)
         and not getattr(model, "_is_stateful", False)
         and config.model_type != "dual_rail"
-        and kinds <= {"full_attention", "sliding_attention"}
+        and kinds <= ATTENTION
         and not any(getattr(config, name, None) for name in _NOT_PACKED)
     )
 
@@ -172,7 +172,7 @@ def slot_attention(
         query: (1, heads, N, width).
         key: (1, key heads, N, width) of the new tokens alone.
         value: as key.
-        attention_mask: not read.
+        attention_mask: not read within a packed call.
         scaling: of the scores; None for one over the root of the width.
         sliding_window: how many positions a query sees, its own included; None for all.
         **kwargs: a softcap, sinks or a position bias are refused; others do not matter here.
@@ -180,13 +180,17 @@ def slot_attention(
     Returns:
         (1, N, heads, width), and None for the weights.
     """
+    packing: Packing | None = getattr(_PASS, "packing", None)
+    if packing is None:  # another thread calls the model for itself
+        return sdpa_attention_forward(
+            module, query, key, value, attention_mask, scaling=scaling, **kwargs
+        )
     for name in ("softcap", "s_aux", "position_bias"):
         if kwargs.get(name) is not None:
             raise BBError(
                 f"attention with {name} cannot be packed", where=type(module).__name__,
                 fix="serve this model with EngineLimits(packed=False)",
             )  # fmt: skip
-    packing: Packing = _PASS.packing
     index: Any = module.layer_idx
     keys, values = packing.slots.layer(index, key, value)
     keys[packing.row, :, packing.position] = key[0].transpose(0, 1)
@@ -245,6 +249,7 @@ def _attend_short(
 
 
 AttentionInterface.register(IMPLEMENTATION, slot_attention)
+AttentionMaskInterface.register(IMPLEMENTATION, sdpa_mask)
 
 
 @contextmanager

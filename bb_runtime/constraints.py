@@ -6,6 +6,7 @@ there where it cannot be honoured. Compiled, it may serve any number of requests
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,8 @@ from transformers import PreTrainedTokenizerBase
 
 from bb_domains.domain import Domain
 from bb_runtime.errors import MaskError
-from bb_runtime.masks import compile_matcher, matcher_rows, schema_rows, wrap_tokenizer
+from bb_runtime.masks import compile_matcher, schema_rows, wrap_tokenizer
+from bb_runtime.matcher_row import MatcherRow
 from bb_runtime.plan_mask import PlanLanguage
 from bb_runtime.worker import Constraint
 
@@ -73,13 +75,36 @@ def keep_to_plans(
     return PlanLanguage(tokenizer, domain, max_new_tokens).start
 
 
+class ForcedRow(MatcherRow):
+    """A row under a grammar that takes what the grammar forces; see `worker.Forcing`."""
+
+    def fork(self) -> ForcedRow:
+        """An independent copy."""
+        twin = ForcedRow(self._matcher.deep_copy(), self._eos_ids)
+        twin.finished = self.finished
+        return twin
+
+    def take_forced(self) -> list[int]:
+        """Take all tokens that the grammar forces, and the end where nothing else may follow."""
+        taken: list[int] = []
+        while not self.finished and (forced := self._matcher.compute_ff_tokens()):
+            for token in forced:
+                if not self.consume(token):
+                    raise MaskError(
+                        f"a forced token {token} was refused", where="masks", fix="report this"
+                    )
+            taken += forced
+        if self._matcher.is_stopped() and self._matcher.is_accepting():
+            self.finished = True
+        return taken
+
+
 def _keep_to(tokenizer: PreTrainedTokenizerBase, grammar: str, what: str) -> Constraint:
     wrapped = wrap_tokenizer(tokenizer)
-    return matcher_rows(compile_matcher(wrapped, grammar, what), frozenset(wrapped.eos_tokens))
+    matcher, eos_ids = compile_matcher(wrapped, grammar, what), frozenset(wrapped.eos_tokens)
+    return lambda: ForcedRow(matcher.deep_copy(), eos_ids)
 
 
 def _lark_string(text: str) -> str:
     """A text as a Lark string literal: JSON's escapes, which llguidance reads as JSON does."""
-    import json
-
     return json.dumps(text, ensure_ascii=False)

@@ -318,7 +318,7 @@ class Worker:
             row = self._rows[number]
             for follower in row.followers:
                 self._batch.fork(number)
-                follower.words, follower.error = row.words, row.error
+                follower.words, follower.error, follower.waiting = row.words, row.error, []
                 sources.append(number)
                 self._rows.append(follower)
             row.followers = []

@@ -57,22 +57,7 @@ def _engine() -> Engine:
 def _asks(context: Context, clients: int, each: int) -> list[list[Ask]]:
     """The requests of each client: prompts of 20 to 300 tokens, budgets of 32 to 160."""
     _, tokenizer = _base()
-    words = [
-        "please",
-        "refund",
-        "order",
-        "number",
-        "for",
-        "the",
-        "damaged",
-        "lamp",
-        "and",
-        "write",
-        "to",
-        "the",
-        "customer",
-        "today",
-    ]
+    words = ("please", "refund", "order", "number", "for", "the", "damaged", "lamp", "and", "write")
     rng = Random(context.seed)
     made = []
     for _ in range(clients):
