@@ -48,7 +48,9 @@ class ToolEvidence:
         conditions: of its model; empty if there is none.
         effects: on fields of objects, in the kernel's words; plans do not speak of them.
         claims: proved of the model.
-        unexplained: why there is no model; empty if there is one.
+        set_aside: failures that no fact tells apart from successes; the model is of the others.
+        example: one of them.
+        unexplained: why there is no model, and no call in the draft; empty if there is one.
     """
 
     tool: str
@@ -57,6 +59,8 @@ class ToolEvidence:
     conditions: tuple[Condition, ...] = ()
     effects: tuple[str, ...] = ()
     claims: int = 0
+    set_aside: int = 0
+    example: str = ""
     unexplained: str = ""
 
 
@@ -106,7 +110,8 @@ def derive(
     attempts = by_action(attempts_of(kept, vocabulary))
     evidence = [_evidence(tool, attempts.get(tool, ()), kept, sayings) for tool in tools]
     chosen = {each.tool: _chosen(each.conditions, caution) for each in evidence}
-    data = _Drafting(kept, vocabulary, chosen).data(
+    closed = frozenset(each.tool for each in evidence if each.unexplained)
+    data = _Drafting(kept, vocabulary, chosen, closed).data(
         domain or (base.domain if base else kept[0].domain)
     )
     if base is not None:
@@ -121,15 +126,41 @@ def _evidence(
     n_ok = sum(calls)
     if not n_ok:
         return ToolEvidence(tool, 0, len(calls), unexplained="it never succeeded")
+    explained = _explained(attempts)
+    aside = [each.source for each in attempts if each not in explained]
     try:
-        model = learn_action(attempts)
-        proved = justify(model, attempts)
+        model = learn_action(explained)
+        proved = justify(model, explained)
     except LearningError as error:
         return ToolEvidence(tool, n_ok, len(calls) - n_ok, unexplained=str(error))
-    conditions, effects = sayings.conditions(model), _field_effects(model, sayings)
     return ToolEvidence(
-        tool, n_ok, len(calls) - n_ok, tuple(conditions), effects, len(proved.claims)
+        tool,
+        n_ok,
+        len(calls) - n_ok,
+        tuple(sayings.conditions(model)),
+        _field_effects(model, sayings),
+        len(proved.claims),
+        len(aside),
+        next(iter(aside), ""),
     )
+
+
+def _explained(attempts: Sequence[Attempt]) -> list[Attempt]:
+    """Successes, and the failures that facts tell apart from them.
+
+    A wrong password and a right one look alike: what such a failure was for, no answer told before.
+    """
+    granted = {_facts(each) for each in attempts if each.ok}
+    kept = [each for each in attempts if each.ok or _facts(each) not in granted]
+    try:
+        learn_action(kept)
+    except LearningError:
+        return [each for each in kept if each.ok]
+    return kept
+
+
+def _facts(attempt: Attempt) -> frozenset[str]:
+    return frozenset(fact for fact, holds in attempt.before.items() if holds)
 
 
 def _field_effects(model: ActionModel, sayings: Sayings) -> tuple[str, ...]:
@@ -151,11 +182,12 @@ def _chosen(conditions: Iterable[Condition], caution: Caution) -> list[Condition
 
 @dataclass(frozen=True)
 class _Drafting:
-    """Everything that a draft is written from."""
+    """Everything that a draft is written from; calls of `closed` tools are not in it."""
 
     traces: Sequence[Trace]
     vocabulary: Vocabulary
     chosen: Mapping[str, Sequence[Condition]]
+    closed: frozenset[str]
 
     def data(self, domain: str) -> dict[str, Any]:
         """The plan schema as plain data."""
@@ -190,6 +222,8 @@ class _Drafting:
             told["binds"] = {"object": how.kind, **({"key": key} if key else {})}
         pre = list(dict.fromkeys(c.text for c in conditions if c.form is Form.PRE))
         guards = [c.text for c in conditions if c.form is Form.GUARD]
+        if tool in self.closed:
+            pre = ["false"]
         told |= {"pre": " & ".join(pre)} if pre else {}
         told |= {"guards": guards} if guards else {}
         if name in read:

@@ -26,7 +26,13 @@ def open_questions(draft: Draft) -> list[str]:
     found = []
     for each in draft.evidence:
         if each.unexplained:
-            found.append(f"{each.tool}: no condition was learned: {each.unexplained}")
+            found.append(f"{each.tool}: the draft never calls it: {each.unexplained}")
+    for each in draft.evidence:
+        if each.set_aside:
+            found.append(
+                f"{each.tool}: {each.set_aside} failures have a reason that no answer told, "
+                f"such as {each.example}"
+            )
     for each in draft.evidence:
         unsaid = [c.text for c in each.conditions if c.form is Form.UNSAID and _matters(c)]
         if unsaid:
@@ -65,7 +71,10 @@ def _tool(each: ToolEvidence) -> Iterator[Block]:
     yield Heading(2, each.tool)
     yield Paragraph(f"{each.successes} calls succeeded, {each.failures} failed.")
     if each.unexplained:
-        yield Paragraph(f"No condition was learned: {each.unexplained}.")
+        yield Paragraph(f"The draft never calls it: {each.unexplained}.")
+    if each.set_aside:
+        what = "failures that nothing tells apart from successes were set aside"
+        yield Paragraph(f"{each.set_aside} {what}, such as {each.example}.")
     if each.conditions:
         rows = tuple((c.text, _WHERE[c.form], _WHY[c.support]) for c in each.conditions)
         yield Table(("condition", "where", "why"), rows, frozenset({0}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -157,13 +158,28 @@ def step(tool: str, ok: bool = True, **args: Any) -> TraceStep:
 
 def test_what_cannot_be_learned_is_an_open_question() -> None:
     steps = (step("find", n=1), step("use", x="$a.id"), step("fail", False), step("odd"))
-    other = (step("find", n=2), step("use", x="$a.id"), step("odd", ok=False))
+    other = (step("find", n=2), step("use", x="$a.id"), step("odd", ok=False), step("odd"))
     draft = derive([Trace("1", "d", "", "", steps), Trace("2", "d", "", "", other)])
     assert draft.schema.domain == "d"
     questions = open_questions(draft)
-    assert "fail: no condition was learned: it never succeeded" in questions
+    assert "fail: the draft never calls it: it never succeeded" in questions
+    aside = "odd: 1 failures have a reason that no answer told, such as 2 step 2"
+    assert aside in questions
     assert any(q.startswith("find: 2 calls only") for q in questions)
-    make_domain(draft.schema)
+    domain = make_domain(draft.schema)
+    assert draft.schema.tools["fail"].pre == "false"
+    start = domain.machine.initial()
+    assert {call.tool for call in domain.machine.admissible(start)} == {"find", "odd"}
+
+
+def test_wrong_passwords_do_not_hide_the_rules(explored: list[Trace]) -> None:
+    trace = next(t for t in explored if t.steps[2].tool == "confirm_owner" and t.steps[2].ok)
+    result = {"status": 403, "reason": "not the owner's"}
+    refused = (*trace.steps[:2], replace(trace.steps[2], ok=False, result=result))
+    draft = derive([*explored, replace(trace, id="wrong", steps=refused)], "shop")
+    confirm = next(each for each in draft.evidence if each.tool == "confirm_owner")
+    assert (confirm.set_aside, confirm.example) == (1, "wrong step 2")
+    assert "get_order_done(order)" in draft.schema.tools["confirm_owner"].pre
 
 
 def test_no_calls_are_no_evidence() -> None:
