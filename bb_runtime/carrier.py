@@ -201,7 +201,8 @@ class Carrier:
         assert self.journal is not None
         key = self._key(task)
         self.log.call(task.name, task.tool, task.shown, key)
-        self.journal.call(self.log.run, task.name, time.time())
+        if not self._is_again(task):
+            self.journal.call(self.log.run, task.name, time.time())
         attempt = Attempt(self.adapters, task.tool, task.args, key, self._tool(task).timeout_s)
         self.running[task.name] = task, attempt
         return attempt
@@ -228,7 +229,7 @@ class Carrier:
     def _settle(self, task: Task, answer: Answer, seconds: float) -> None:
         """Write an answer down: in the journal first, which is what a resumed run goes by."""
         unknown = self._is_unknown(task, answer)
-        if self.journal is not None and not task.problem:
+        if self.journal is not None and not task.problem and not self._is_again(task):
             result = None if answer.reason else answer.result
             self.journal.answer(self.log.run, task.name, result, unknown=unknown)
         if answer.reason:
@@ -310,6 +311,11 @@ class Carrier:
         if happened is None:
             return None
         return answer.result if happened else False
+
+    def _is_again(self, task: Task) -> bool:
+        """Whether a call was answered before the run was resumed; the journal keeps that answer."""
+        record = self.recorded.get(task.name)
+        return record is not None and record.status == "ok"
 
     def _tool(self, task: Task) -> Tool:
         return self.domain.schema.tools[task.tool]

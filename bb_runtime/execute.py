@@ -28,8 +28,9 @@ from bb_domains.tools import Adapters
 from bb_runtime.carrier import UNDO, Carrier, StepOutcome, Word, check_words
 from bb_runtime.check import Certificate, check_plan
 from bb_runtime.errors import ExecutionRefused
+from bb_runtime.execution import Execution, OnStep
 from bb_runtime.journal import Journal, RunRecord, is_ok, journal_path
-from bb_runtime.plan_host import Execution, OnStep, PlanHost
+from bb_runtime.plan_host import PlanHost
 from bb_runtime.plan_program import plan_program
 from bb_runtime.run_log import RunLog, now
 from bem_kernel.ledger.chain import Ledger
@@ -132,7 +133,7 @@ def resume(
             check_words(said, record.calls)
             _check_answers(domain, plan, said)
             log = RunLog(domain, ledger, _redactor(ledger, redactor), record.run, resumed=True)
-            giving_up = give_up or any(name.startswith(UNDO) for name in record.calls)
+            giving_up = give_up or _is_going_back(record)
             log.resume(giving_up=giving_up)
             finished = not giving_up and all(is_ok(record, step.id) for step in plan.steps)
             carrier = Carrier(
@@ -167,6 +168,11 @@ def _claimed(run: str) -> Iterator[None]:
 
 def _redactor(ledger: Ledger, given: Redactor | None) -> Redactor:
     return given or Redactor(load_log_key(ledger.path.with_suffix(".key")))
+
+
+def _is_going_back(record: RunRecord) -> bool:
+    """Whether steps were being taken back; then the run never goes forward again."""
+    return record.status == "undoing" or any(name.startswith(UNDO) for name in record.calls)
 
 
 def _plan_of(record: RunRecord, domain: Domain) -> Plan:

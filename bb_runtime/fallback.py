@@ -22,8 +22,8 @@ from bb_domains.privacy import Redactor, load_log_key
 from bb_domains.tools import Adapters
 from bb_runtime.check import Certificate, check_plan
 from bb_runtime.errors import PlanRefused
-from bb_runtime.execute import Execution, execute
-from bb_runtime.plan_host import OnStep
+from bb_runtime.execute import execute
+from bb_runtime.execution import Execution, OnStep
 from bb_runtime.run_log import now
 from bem_kernel.ledger.chain import Ledger
 

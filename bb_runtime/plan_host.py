@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from bb_domains.errors import DomainError
 from bb_domains.guards import holds
 from bb_domains.schema import Tool
 from bb_runtime.carrier import UNDO, Carrier, StepOutcome, Task, follow
+from bb_runtime.execution import End, Execution, OnStep, Rule
 from bb_runtime.journal import CallRecord, RunRecord, Status, is_ok
 from bb_runtime.plan_program import fold, undo_program
 from bb_runtime.run_log import named_bits
@@ -21,41 +21,7 @@ from bb_runtime.schedule import plan_lanes
 from bem_kernel.isa.machine import HostCall, HostFunction, Machine, RunResult
 from bem_kernel.isa.program import Program
 
-Rule = Literal["", "tool", "guard", "precondition", "invariant"]
-OnStep = Callable[[StepOutcome], object]
-End = Literal["done", "failed", "in_doubt", "undone"]
 NOBODY_KNOWS = "nobody knows whether it happened"
-
-
-@dataclass(frozen=True)
-class Execution:
-    """What became of a plan.
-
-    Attributes:
-        run: identifier of the run in the log.
-        status: as in `execute`.
-        outcomes: one per step that was called, in the order in which they ended.
-        step: the step that failed, "" if none did.
-        reason: why, "" if none did.
-        rule: what stopped it: a tool, or a violation of a rule.
-        facts: names of the state bits that hold afterwards.
-        undone: the steps taken back, the first to be taken back first.
-        stands: the steps that changed something and were not taken back.
-        head: the chain hash after the run's last entry, hex.
-        dry_run: whether no tool was called.
-    """
-
-    run: str
-    status: End
-    outcomes: tuple[StepOutcome, ...]
-    step: str
-    reason: str
-    rule: Rule
-    facts: tuple[str, ...]
-    undone: tuple[str, ...]
-    stands: tuple[str, ...]
-    head: str
-    dry_run: bool
 
 
 class PlanHost:
@@ -155,7 +121,8 @@ class PlanHost:
             "start": lambda: self._start(step),
             "end": lambda: [not self._finish(step)],
             "call": lambda: [*self._start(step), not self._finish(step)],
-            "again": lambda: [*self._start(step), not self._finish(step)],
+            "again": lambda: [not self._call_again(step)],
+            "look": lambda: [self._call_again(step)][1:],
             "undo": lambda: [not self._undo_step(step)],
         }
         act = doing[kind]
@@ -172,6 +139,13 @@ class PlanHost:
     def _finish(self, step: Step) -> bool:
         outcome = self._checked(self._carrier.end(step.id))
         self._keep(outcome)
+        self._reason = outcome.reason
+        return outcome.ok
+
+    def _call_again(self, step: Step) -> bool:
+        """Call a step for the session's sake; what it answered at first is what counts."""
+        self._carrier.start(self._task(step))
+        outcome = self._carrier.end(step.id)
         self._reason = outcome.reason
         return outcome.ok
 
@@ -202,7 +176,7 @@ class PlanHost:
         declared = self._tool(step.id).undo
         assert aside is not None
         assert declared is not None
-        facts = {**self._known(step), "result": self._outcomes[step.id].result}
+        facts = {**self._known_then(step), "result": self._outcomes[step.id].result}
         name, args, problem = UNDO + step.id, dict[str, Any](), ""
         try:
             args = aside.arguments(facts)
@@ -252,6 +226,15 @@ class PlanHost:
         values: dict[str, Any] = dict(step.args)
         for arg in self._tool(step.id).handles:
             values[arg] = self._outcomes[_ref(step, arg).step].result
+        return values
+
+    def _known_then(self, step: Step) -> dict[str, Any]:
+        """What was known when the step was made, whatever has been read since."""
+        values = self._known(step)
+        for arg in self._tool(step.id).handles:
+            record = self._carrier.recorded.get(_ref(step, arg).step)
+            if record is not None and record.status == "ok":
+                values[arg] = record.result
         return values
 
     def _judge(self, step: Step) -> None:

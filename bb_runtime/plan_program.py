@@ -22,6 +22,7 @@ A compensation takes steps back, the last first; before, it calls anew what the 
 
     per call anew      HOST       <id>.again             FAILED <- the tool failed
                        TRAP_IF    FAILED
+    or, if it reads    HOST       <id>.look              whatever it answers
     per step           HOST       <id>.undo              FAILED <- the tool failed
                        TRAP_IF    FAILED
                        EXPERT     revert.<id>            the state without the step
@@ -143,7 +144,10 @@ def undo_program(
     _, failed, _ = _traps(domain)
     tools = {step.id: step.tool for step in plan.steps}
     for name in again:
-        draft.call(f"{name}.again", failed, f"{name}: {tools[name]} failed")
+        if domain.schema.tools[tools[name]].effect == "read":
+            draft.host(f"{name}.look")
+        else:
+            draft.call(f"{name}.again", failed, f"{name}: {tools[name]} failed")
     held = [step.id for step in plan.steps if step.id in done]
     for name in undone:
         before = fold(lanes, held)

@@ -104,7 +104,10 @@ class World:
             raise ToolFailed(tool, 401, "log in first")
         done = self.done()
         if tool == "get_order":
-            return {"id": f"o{args['number']}", "total": 100.0, "city": "Basel"}
+            order = f"o{args['number']}"
+            moves = [json.loads(a) for t, a, _ in done if t == "change_city"]
+            cities = [move["city"] for move in moves if move["order"] == order]
+            return {"id": order, "total": 100.0, "city": cities[-1] if cities else "Basel"}
         if tool == "find_customer":
             tags = [json.loads(a)["tag"] for t, a, _ in done if t == "add_note"]
             return {"id": "c1", "email": args["email"], "tag": tags[-1] if tags else None}

@@ -305,6 +305,45 @@ def test_what_lies_before_a_step_without_undo_stands(bench):
     assert at.service.tools.count("change_city") == 1
 
 
+def test_an_undo_goes_by_what_was_known_then(bench):
+    """Read anew, the order is in Bern already; it was in Basel when it was moved."""
+    undo = {"tool": "change_city", "args": {"order": "order.id", "city": "order.city"}}
+    at = bench(change_city={"undo": undo})
+    plain, cities = at.service.call, ["Basel"]
+
+    def call(tool, args, idempotency_key=None):
+        answer = plain(tool, args, idempotency_key)
+        if tool == "change_city":
+            cities.append(args["city"])
+        return answer | {"city": cities[-1]} if tool == "get_order" else answer
+
+    at.service.call = call
+    at.service.failures["refund_order"] = ToolFailed("refund_order", 409, "no")
+    assert at.run(undo=False).status == "failed"
+    assert at.resume(undo=False).status == "failed"
+    assert at.resume(give_up=True).status == "undone"
+    assert cities == ["Basel", "Bern", "Basel"]
+
+
+def test_a_look_up_that_fails_now_does_not_hold_back_the_undo(bench):
+    at = bench(change_city={"undo": UNDO})
+    at.service.failures["refund_order"] = ToolFailed("refund_order", 409, "no")
+    at.run(undo=False)
+    at.service.failures["get_order"] = ToolFailed("get_order", 404, "gone")
+    assert at.resume(give_up=True).status == "undone"
+
+
+def test_a_login_that_fails_now_holds_back_the_undo(bench):
+    at = bench(change_city={"undo": UNDO}, login={"effect": "session"})
+    at.service.failures["refund_order"] = ToolFailed("refund_order", 409, "no")
+    at.run(undo=False)
+    at.service.failures["login"] = ToolFailed("login", 401, "locked out")
+    done = at.resume(give_up=True)
+    assert done.status == "failed" and done.reason == "given up; a: login failed: locked out"
+    at.service.failures.clear()
+    assert at.resume().status == "undone"
+
+
 def test_doubt_holds_back_the_undo(bench):
     at = bench(change_city={"undo": UNDO})
     at.service.failures["refund_order"] = ToolFailed("refund_order", 0, "no answer")
