@@ -1,4 +1,4 @@
-"""Which terminal lark's lexer prefers to which, at each place where a terminal is expected.
+"""Which terminal lark's lexer prefers to which, after each token.
 
 In each state of the LALR(1) parser, lark's contextual lexer tries the terminals of that state in a
 fixed order and takes the first that matches, however short; a keyword that matches a name's
@@ -9,7 +9,7 @@ it in the states in which it is expected.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,78 +40,98 @@ class Blockers:
         )
 
 
+Preferences = dict[str, Blockers]
+
+
 @dataclass
 class Contexts:
-    """Blockers at each place of the rules where a terminal stands.
+    """What the lexer prefers, by what has been read last.
 
     Attributes:
-        at: by place.
-        ignored: of the ignored terminals, by name.
-        uneven: names of terminals whose blockers at one place differ between parser states; the
-            union is kept there.
+        kinds: the distinct preferences; those of parser states that do not contradict each other
+            are one. Blockers by terminal.
+        first: the kind at the beginning of a text.
+        after: the kind after the terminal at a place of the rules.
+        uneven: terminals whose blockers after one place differ between parser states; all of them
+            are kept there.
         expected: sets of terminals that one parser state expects, the ignored ones among them.
     """
 
-    at: dict[Occurrence, Blockers] = field(default_factory=dict)
-    ignored: dict[str, Blockers] = field(default_factory=dict)
+    kinds: list[Preferences] = field(default_factory=list)
+    first: int = 0
+    after: dict[Occurrence, int] = field(default_factory=dict)
     uneven: set[str] = field(default_factory=set)
     expected: set[frozenset[str]] = field(default_factory=set)
 
+    def kind(self, preferences_: Preferences) -> int:
+        """The number of a kind that says the same, which is made to say it all, or of a new one."""
+        for number, known in enumerate(self.kinds):
+            if all(
+                known.get(name, blockers) == blockers for name, blockers in preferences_.items()
+            ):
+                known.update(preferences_)
+                return number
+        self.kinds.append(dict(preferences_))
+        return len(self.kinds) - 1
+
 
 def contexts(source: Source, relevant: Callable[[str, Blockers], Blockers]) -> Contexts:
-    """Work out the blockers of every terminal at every place.
+    """Work out what the lexer prefers at every place.
 
     Args:
-        source: the grammar; without blockers if it is for Earley's algorithm, which tries all.
+        source: the grammar; nothing is preferred if it is for Earley's algorithm, which tries all.
         relevant: keeps those blockers of a terminal that share texts with it.
     """
     found = Contexts()
     if source.engine == "earley":
-        every = frozenset(terminal.name for terminal in source.terminals)
-        found.expected.add(every)
+        found.expected.add(frozenset(terminal.name for terminal in source.terminals))
+        found.kind({})
         return found
     terminals = {terminal.name: terminal for terminal in source.terminals}
-    numbers = {id(rule): i for i, rule in enumerate(source.rules)}
-    first: dict[Occurrence, Blockers] = {}
-    order_of: dict[frozenset[str], dict[str, Blockers]] = {}
-    for items, actions in source.analysis.parse_table.states.items():
+    analysis, known = source.analysis, dict[frozenset[str], Preferences]()
+
+    def preferred(state: Any) -> Preferences:
+        actions = analysis.parse_table.states[state.closure]
         names = frozenset(n for n in actions if n in terminals) | frozenset(source.ignored)
         found.expected.add(names)
-        if names not in order_of:
-            order_of[names] = {
-                name: relevant(name, blockers)
-                for name, blockers in preferences([terminals[name] for name in names]).items()
-            }
-        for place, name in _places(items, numbers):
-            blockers = order_of[names][name]
-            _add(found.at, first, place, name, blockers, found.uneven)
-        for name in source.ignored:
-            blockers = order_of[names][name]
-            found.ignored[name] = found.ignored.get(name, Blockers()) | blockers
-    for name, blockers in found.ignored.items():
-        if any(name in order and order[name] != blockers for order in order_of.values()):
-            found.uneven.add(name)
+        if names not in known:
+            order = preferences([terminals[name] for name in names])
+            known[names] = {name: relevant(name, blockers) for name, blockers in order.items()}
+        return known[names]
+
+    found.first = found.kind(preferred(analysis.lr0_start_states[source.start]))
+    by_place = _by_place(source, preferred)
+    for place in sorted(by_place):
+        found.after[place] = found.kind(_joined(by_place[place], found.uneven))
     return found
 
 
-def _add(
-    at: dict[Occurrence, Blockers],
-    first: dict[Occurrence, Blockers],
-    place: Occurrence,
-    name: str,
-    blockers: Blockers,
-    uneven: set[str],
-) -> None:
-    if first.setdefault(place, blockers) != blockers:
-        uneven.add(name)
-    at[place] = at.get(place, Blockers()) | blockers
+def _by_place(
+    source: Source, preferred: Callable[[Any], Preferences]
+) -> dict[Occurrence, list[Preferences]]:
+    """The preferences of all parser states that the terminal at a place may lead to."""
+    numbers = {id(rule): i for i, rule in enumerate(source.rules)}
+    found: dict[Occurrence, list[Preferences]] = {}
+    for state in source.analysis.lr0_itemsets:
+        for item in state.closure:
+            if item.is_satisfied or not item.next.is_term or id(item.rule) not in numbers:
+                continue
+            following = preferred(state.transitions[item.next])
+            seen = found.setdefault((numbers[id(item.rule)], item.index), [])
+            if following not in seen:
+                seen.append(following)
+    return found
 
 
-def _places(items: Iterable[Any], numbers: dict[int, int]) -> Iterable[tuple[Occurrence, str]]:
-    """The terminals that items of a parser state expect next."""
-    for item in items:
-        if not item.is_satisfied and item.next.is_term and id(item.rule) in numbers:
-            yield (numbers[id(item.rule)], item.index), str(item.next.name)
+def _joined(options: list[Preferences], uneven: set[str]) -> Preferences:
+    """All blockers of several preferences."""
+    joined: Preferences = {}
+    for preferred in options:
+        for name, blockers in preferred.items():
+            if joined.setdefault(name, blockers) != blockers:
+                uneven.add(name)
+                joined[name] |= blockers
+    return joined
 
 
 def preferences(terminals: list[Any]) -> dict[str, Blockers]:

@@ -110,12 +110,13 @@ def _constructs(pattern: str, where: str) -> Iterator[tuple[str, str]]:
 def _preferences(lowered: Lowered) -> Iterator[GrammarFinding]:
     """Terminals that share texts: lark decides by its order, llguidance takes both."""
     found: dict[str, set[str]] = {}
-    for (i, j), blockers in lowered.contexts.at.items():
-        name = str(lowered.source.rules[i].expansion[j].name)
-        found.setdefault(name, set()).update(blockers.openings | blockers.wholes | blockers.holders)
-    for name, before in found.items():
-        if before:
-            shown = ", ".join(sorted(before)[:8]) + (", …" if len(before) > 8 else "")
+    for kind in lowered.contexts.kinds:
+        for name, blockers in kind.items():
+            before = blockers.openings | blockers.wholes | blockers.holders
+            found.setdefault(name, set()).update(before)
+    for name, others in found.items():
+        if others:
+            shown = ", ".join(sorted(others)[:8]) + (", …" if len(others) > 8 else "")
             what = f"lark's lexer takes {shown} for it, llguidance either"
             yield GrammarFinding(lowered.source.where(name), "shared texts", what, "lowered")
 

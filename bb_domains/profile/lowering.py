@@ -24,6 +24,7 @@ from bb_domains.profile.contexts import Blockers, Contexts, contexts
 from bb_domains.profile.pattern import parse_pattern
 from bb_domains.profile.preference import chosen
 from bb_domains.profile.source import Source
+from bb_domains.profile.splitting import Option, split
 
 GAP_CHARACTERS = 16
 
@@ -100,13 +101,12 @@ class Lowered:
 
     @cached_property
     def empty(self) -> frozenset[str]:
-        """Terminals that lark never takes anywhere, because another always stands before them."""
-        seen: dict[str, list[bool]] = {}
-        for place, blockers in self.contexts.at.items():
-            rule, index = place
-            name = str(self.source.rules[rule].expansion[index].name)
-            seen.setdefault(name, []).append(rx.is_empty(self.language(name, blockers)))
-        return frozenset(name for name, empties in seen.items() if all(empties))
+        """Terminals that lark never takes, because another always stands before them."""
+        asked: dict[str, list[bool]] = {}
+        for kind in self.contexts.kinds:
+            for name, blockers in kind.items():
+                asked.setdefault(name, []).append(rx.is_empty(self.language(name, blockers)))
+        return frozenset(name for name, empties in asked.items() if all(empties))
 
 
 def lower(source: Source) -> Lowered:
@@ -145,39 +145,47 @@ def mask_grammar(lowered: Lowered, bounded: bool = False) -> str:
 
 
 class _Writer:
-    """Writes rules and, for each context that differs, a terminal."""
+    """Writes rules and terminals, once for each kind of preferences that they may meet."""
 
     def __init__(self, lowered: Lowered, bounded: bool) -> None:
         self._lowered = lowered
         self._bounded = bounded
         self._terminals: dict[tuple[str, Blockers], str] = {}
-        self._rules: dict[str, str] = {}
+        self._rules: dict[object, str] = {}
+        self._grammar = split(lowered.source, lowered.contexts)
 
     def text(self) -> str:
         source, found = self._lowered.source, self._lowered.contexts
-        gap = " gap" if source.ignored else ""
         bodies: dict[str, list[str]] = {}
-        for i, rule in enumerate(source.rules):
-            parts = []
-            for j, symbol in enumerate(rule.expansion):
-                if symbol.is_term:
-                    blockers = found.at.get((i, j), Blockers())
-                    parts.append(self._terminal(str(symbol.name), blockers) + gap)
-                else:
-                    parts.append(self._rule(str(symbol.name)))
-            bodies.setdefault(self._rule(str(rule.origin.name)), []).append(" ".join(parts))
-        lines = [f"start:{gap} {self._rule(source.start)}"]
+        for symbol, options in self._grammar.items():
+            bodies[self._rule(symbol)] = [self._sequence(option) for option in options]
+        starts = [self._rule(s) for s in self._grammar if s[:2] == (source.start, found.first)]
+        if not starts:
+            raise ProfileError("has no text at all", where=source.name, fix="give it a way to end")
+        lines = [f"start:{self._gap(found.first)} ({' | '.join(starts)})"]
         lines += [f"{name}: {' | '.join(dict.fromkeys(b))}" for name, b in bodies.items()]
-        if gap:
-            ignored = [
-                self._terminal(name, found.ignored.get(name, Blockers())) for name in source.ignored
-            ]
-            lines.append(f"gap: ({' | '.join(ignored)}){'?' if self._bounded else '*'}")
+        if source.ignored:
+            for kind in range(len(found.kinds)):
+                names = [self._terminal(name, kind) for name in source.ignored]
+                times = "?" if self._bounded else "*"
+                lines.append(f"gap_{kind}: ({' | '.join(names)}){times}")
         lines += [
             f"{written}: {self._expression(name, blockers)}"
             for (name, blockers), written in self._terminals.items()
         ]
         return "\n".join(lines) + "\n"
+
+    def _sequence(self, option: Option) -> str:
+        parts = []
+        for name, before, after, is_terminal in option:
+            if is_terminal:
+                parts.append(self._terminal(name, before) + self._gap(after))
+            else:
+                parts.append(self._rule((name, before, after)))
+        return " ".join(parts)
+
+    def _gap(self, kind: int) -> str:
+        return f" gap_{kind}" if self._lowered.source.ignored else ""
 
     def _expression(self, name: str, blockers: Blockers) -> str:
         language = self._lowered.language(name, blockers)
@@ -186,16 +194,16 @@ class _Writer:
             language = rx.intersection(language, short)
         return lark_terminal(language, quoted=False)
 
-    def _terminal(self, name: str, blockers: Blockers) -> str:
-        key = (name, blockers)
+    def _terminal(self, name: str, kind: int) -> str:
+        key = (name, self._lowered.contexts.kinds[kind].get(name, Blockers()))
         if key not in self._terminals:
             self._terminals[key] = f"T{len(self._terminals)}_{_plain(name).upper()}"
         return self._terminals[key]
 
-    def _rule(self, name: str) -> str:
-        if name not in self._rules:
-            self._rules[name] = f"r{len(self._rules)}_{_plain(name).lower()}"
-        return self._rules[name]
+    def _rule(self, symbol: tuple[str, int, int]) -> str:
+        if symbol not in self._rules:
+            self._rules[symbol] = f"r{len(self._rules)}_{_plain(symbol[0]).lower()}"
+        return self._rules[symbol]
 
 
 def _plain(name: str) -> str:

@@ -110,17 +110,11 @@ def parse_grammar(
         builder: Any = GrammarBuilder(False, list(imports))
         builder.load_grammar(text, name if imports else "<string>")
         grammar: Any = builder.build()
+        _has_rule(grammar, start, name)
         terminals, rules, ignored = grammar.compile([start], set())
     except (LarkError, OSError, AssertionError, RecursionError) as error:
         message = " ".join(str(error).split())
         raise ProfileError(f"lark refuses it: {message}", where=name, fix="mend it") from None
-    if not any(rule.origin.name == start for rule in rules):
-        known = ", ".join(
-            sorted({str(rule.origin.name) for rule in rules if rule.origin.name[0] != "_"})[:12]
-        )
-        raise ProfileError(
-            f"has no rule {start!r}", where=name, fix=f"name the start rule: {known or 'none'}"
-        )
     named = {terminal.name for terminal in terminals}
     for rule in rules:
         for symbol in rule.expansion:
@@ -133,6 +127,17 @@ def parse_grammar(
     used = {s.name for rule in rules for s in rule.expansion if s.is_term} | set(ignored)
     kept = tuple(copy.copy(t) for t in terminals if t.name in used)
     return Source(text, name, start, kept, tuple(rules), tuple(dict.fromkeys(ignored)), imports)
+
+
+def _has_rule(grammar: Any, start: str, where: str) -> None:
+    known = [str(name) for name, *_ in grammar.rule_defs]
+    if start not in known:
+        shown = ", ".join([name for name in known if not name.startswith("_")][:12])
+        raise ProfileError(
+            f"has no rule {start!r}",
+            where=where,
+            fix=f"name the start rule: {shown}" if shown else "it holds terminals only",
+        )
 
 
 def offline_parser(source: Source) -> Any:
