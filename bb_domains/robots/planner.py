@@ -3,6 +3,7 @@
 A request is kept if its plan succeeds in its world with every guard holding and no incident, so
 what users ask for is what a careful operator would grant. Wording, layout, policy and composition
 are drawn apart from each other; each `unseen_` split holds out one of them and keeps the others.
+No text of `train` is one of another split, whatever the seeds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from bb_core.canonical import sha256_hex
 from bb_core.errors import BBError
 from bb_core.plan import Plan, parse_reference
 from bb_domains.guards import holds, parse_guard
@@ -23,7 +25,7 @@ from bb_domains.robots.world import World, holds_items, make_world
 from bb_domains.schema import PlanSchema
 from bb_domains.simulation import Request
 from bb_domains.tools import ToolFailed
-from bb_domains.wordings import Goal, Value, render
+from bb_domains.wordings import Goal, Skin, Value, render
 
 SINGLE_SHARE = 0.4
 CHARGE_SHARE, REPORT_SHARE, HOME_SHARE = 0.2, 0.15, 0.3
@@ -31,6 +33,7 @@ HELD_OUT_PAIR_SHARE = 0.4  # of unseen_compositions; the others do three kinds o
 MOST_DRAWS = 500  # of kinds, words and rules
 MOST_WORLDS = 40  # for one of them
 MOST_WISHES = 4  # in one of those
+MOST_TEXTS = 12  # for the same wishes
 
 
 def held_out_pairs() -> frozenset[tuple[str, str]]:
@@ -78,6 +81,11 @@ def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator
         yield drawer.draw(f"{split}-{seed}-{i}")
 
 
+def is_training_text(text: str) -> bool:
+    """Whether a text may be in `train`; three in four may, and are in no other split, any seed."""
+    return int(sha256_hex(text.encode())[:8], 16) % 4 != 0
+
+
 class _Drawer:
     """Draws the requests of one split."""
 
@@ -106,8 +114,8 @@ class _Drawer:
             for _ in range(MOST_WORLDS):
                 seed = rng.randrange(1 << 32)
                 goals = self._granted(kinds, manner, make_world(seed, layout, policy))
-                text = render(skin, goals, rng) if goals else ""
-                if goals and text not in self._texts:
+                text = self._new_text(skin, goals) if goals else ""
+                if text:
                     self._texts.add(text)
                     label = {"goals": [goal.as_label() for goal in goals]}
                     plan = make_plan(goals)
@@ -115,6 +123,14 @@ class _Drawer:
                         name, self._split, skin.name, text, plan, seed, layout, policy, label
                     )
         raise BBError("no new request found", where=f"requests: {self._split}", fix="ask for fewer")
+
+    def _new_text(self, skin: Skin, goals: Sequence[Goal]) -> str:
+        """The goals in words that are new and belong to this split; empty if none are found."""
+        for _ in range(MOST_TEXTS):
+            text = render(skin, goals, self._rng)
+            if text not in self._texts and is_training_text(text) == (self._split == "train"):
+                return text
+        return ""
 
     def _granted(self, kinds: Sequence[str], manner: str, world: World) -> tuple[Goal, ...]:
         """Goals of these kinds whose plan does no harm in a world; empty if none is found."""

@@ -13,7 +13,7 @@ from bb_domains.domain import Domain, make_domain
 from bb_domains.grammar import parse_with_lark
 from bb_domains.robots import planner
 from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS
-from bb_domains.robots.planner import composition, held_out_pairs
+from bb_domains.robots.planner import composition, held_out_pairs, is_training_text
 from bb_domains.robots.policies import policy_names
 from bb_domains.robots.skins import skins
 from bb_domains.robots.workflows import GOAL_KINDS, STAYING, WORK, n_steps
@@ -84,6 +84,12 @@ def test_no_text_comes_twice_and_the_same_seed_makes_the_same() -> None:
     assert again == requests_of("train")
     assert len({request.text for request in again}) == len(again)
     assert tuple(robots.requests("train", 3, 4)) != again[:3]
+
+
+def test_no_text_of_training_is_anywhere_else() -> None:
+    for split in SPLITS:
+        for request in requests_of(split):
+            assert is_training_text(request.text) == (split == "train"), request.text
 
 
 def test_texts_say_what_the_plan_needs() -> None:
