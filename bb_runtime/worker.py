@@ -253,42 +253,55 @@ class Worker:
     # -- the thread --------------------------------------------------------------------------
 
     def _run(self) -> None:
-        with ThreadPoolExecutor(1, "bb-masks") as masking:
-            while True:
-                with self._condition:
-                    if self._is_idle():
-                        self._condition.notify_all()
-                    if not self._condition.wait_for(lambda: not self._is_idle(), self._idle_s()):
-                        self._thread = None
-                        return
-                try:
-                    with self._lock, torch.no_grad():
-                        self._step(masking)
-                except Exception as error:
-                    logger.exception("a step of the decoder failed")
-                    self._fail_all(error)
-                notify(self._touched.values())
-                self._touched.clear()
+        try:
+            with ThreadPoolExecutor(1, "bb-masks") as masking:
+                while self._has_work():
+                    self._turn(masking)
+        except BaseException as error:  # nobody may wait for a thread that is gone
+            logger.exception("the decoder ended")
+            with self._condition:
+                self._thread = None
+                jobs = [*self._jobs, *(row.job for row in self._rows)]
+                self._jobs.clear()
+                self._rows.clear()
+            for job in jobs:
+                self._fail(job, _failure(error))
+            notify(self._touched.values())
+            self._touched.clear()
+            if not isinstance(error, Exception):
+                raise
 
-    def _idle_s(self) -> float:
-        return 0.0 if self._is_closing else _IDLE_S
+    def _has_work(self) -> bool:
+        """Wait for a job; where none comes, the thread is given up."""
+        with self._condition:
+            if self._is_idle():
+                self._condition.notify_all()
+            idle_s = 0.0 if self._is_closing else _IDLE_S
+            if self._condition.wait_for(lambda: not self._is_idle(), idle_s):
+                return True
+            self._thread = None
+            return False
+
+    def _turn(self, masking: ThreadPoolExecutor) -> None:
+        """One step, and word to its readers."""
+        try:
+            with self._lock, torch.no_grad():
+                self._step(masking)
+        except Exception as error:
+            logger.exception("a step of the decoder failed")
+            for row in self._rows:
+                self._fail(row.job, _failure(error))
+            with self._condition:
+                self._rows.clear()
+            self._batch = self._open_batch()
+        notify(self._touched.values())
+        self._touched.clear()
 
     def _open_batch(self) -> Batch:
         limits = self._limits
         return open_batch(
             self._model, limits.max_rows, limits.max_length, limits.max_call_tokens, limits.packed
         )
-
-    def _fail_all(self, error: Exception) -> None:
-        failure = BBError(
-            f"decoding failed ({type(error).__name__}: {error})", where="engine",
-            fix="see the server's log",
-        )  # fmt: skip
-        for row in self._rows:
-            self._fail(row.job, failure)
-        with self._condition:
-            self._rows.clear()
-        self._batch = self._open_batch()
 
     def _fail(self, job: Job, error: BaseException) -> None:
         if not job.generation.done:
@@ -513,6 +526,14 @@ class Worker:
         else:
             row.job.generation.put(part)
             self._touch(row.job.generation)
+
+
+def _failure(error: BaseException) -> BBError:
+    return BBError(
+        f"decoding failed ({type(error).__name__}: {error})",
+        where="engine",
+        fix="see the server's log",
+    )
 
 
 def _overdue(job: Job, now_s: float) -> Reason | None:

@@ -13,6 +13,9 @@ import pytest
 import torch
 
 from bb_core.errors import BBError
+from bb_nn.config import DualRailConfig
+from bb_nn.lanes import LaneProgram
+from bb_nn.rail import DualRailForCausalLM
 from bb_runtime.constraints import (
     keep_to_choice,
     keep_to_lark,
@@ -22,6 +25,7 @@ from bb_runtime.constraints import (
 )
 from bb_runtime.engine import Busy, Engine, EngineLimits, Sampling
 from bb_runtime.errors import MaskError
+from bem_kernel.circuits.expression import compile_expression
 
 PROMPTS = [f"### Request\nrefund order {n}{' please' * n}\n### Plan\n" for n in range(9)]
 SCHEMA = {
@@ -352,3 +356,43 @@ def test_submitting_from_many_threads(engine):
     for thread in threads:
         thread.join(30)
     assert len(found) == 12 and len(set(found.values())) <= 3
+
+
+def test_the_thread_that_ends_leaves_nobody_waiting(model, tokenizer, monkeypatch):
+    engine = Engine(model, tokenizer, "tiny")
+    worker = engine._worker
+
+    def fault(*_):
+        raise RuntimeError("no memory left")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(worker, "_step", fault)
+        patched.setattr(worker, "_open_batch", fault)
+        asked = engine.submit("x", Sampling(5))
+        with pytest.raises(BBError, match=r"decoding failed \(RuntimeError: no memory left\)"):
+            asked.result(20)
+    assert engine.complete("x", Sampling(5))[0].reason == "length"
+
+
+def test_the_dual_rail_with_lanes_answers_as_generate_does(model, tokenizer):
+    names = [f"{side}{i}" for side in "pc" for i in range(8)]
+    newline = "&".join(f"{'' if 10 >> i & 1 else '!'}c{i}" for i in range(8))
+    lanes = LaneProgram(
+        sentence_end=compile_expression(newline, names),
+        goal_mark=compile_expression("c4 & c5", names[8:]),
+        completes=compile_expression("t1 & !t0", ["t0", "t1"]),
+        tools=("login", "get_order"),
+        learned_bits=3,
+    )
+    torch.manual_seed(4)
+    config = DualRailConfig(width=16, heads=2, skills=3, alpha_start=0.5, alpha_budget=0.9)
+    rail = DualRailForCausalLM.from_base(model, tokenizer, config, lanes).eval()
+    torch.nn.init.normal_(rail.rail.outward.weight)
+    engine = Engine(rail, tokenizer, "rail", EngineLimits(max_rows=3))
+    asked = [engine.submit(p, Sampling(5 + 3 * i)) for i, p in enumerate(PROMPTS[:6])]
+    made = [generation.result(30)[0] for generation in asked]
+    for i, (prompt, one) in enumerate(zip(PROMPTS, made, strict=False)):
+        assert list(one.tokens) == alone(rail, tokenizer, prompt, 5 + 3 * i)
+    assert [list(m.tokens) for m in made] != [
+        alone(model, tokenizer, p, 5 + 3 * i) for i, p in enumerate(PROMPTS[:6])
+    ]
