@@ -47,7 +47,7 @@ class AdbDevice:
     Args:
         adb: path of the executable.
         serial: which phone; "" if adb knows only one.
-        settle_s: how long things on the screen take, in seconds.
+        settle_s: how long things on the screen take, in seconds; `SETTLE_S` if not said.
         timeout_s: how long one command may take, in seconds.
 
     Raises:
@@ -55,12 +55,21 @@ class AdbDevice:
     """
 
     def __init__(
-        self, adb: str, serial: str = "", settle_s: float = SETTLE_S, timeout_s: float = TIMEOUT_S
+        self,
+        adb: str,
+        serial: str = "",
+        settle_s: float | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         if serial and not _SERIAL.fullmatch(serial):
             raise BBError(f"{serial!r} is no serial number", where="adb", fix="see adb devices")
         self._command = [adb, *(["-s", serial] if serial else [])]
-        self._settle_s, self._timeout_s = settle_s, timeout_s
+        self._settle_s = SETTLE_S if settle_s is None else settle_s
+        self._timeout_s = timeout_s
+
+    def command(self, *args: str) -> list[str]:
+        """The command line for something that goes on until it is stopped."""
+        return [*self._command, *args]
 
     def check(self) -> None:
         """Make sure that the phone answers.
@@ -148,7 +157,7 @@ class AdbDevice:
         where = f"adb {args[0]}"
         try:
             done = subprocess.run(
-                [*self._command, *args],
+                self.command(*args),
                 input=written.encode(),
                 capture_output=True,
                 timeout=self._timeout_s,

@@ -161,7 +161,6 @@ class Driver:
         return {"locked": self._book.front(self._device.dump()) == "lock"}
 
     def _unlock(self, tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
-        self._need(tool, "lock")
         self._type(tool, "lock", "pin_entry", self._secret(tool, "BB_PHONE_PIN"), check=False)
         self._device.key("ENTER")
         self._arrive_elsewhere(tool, "lock")
@@ -229,7 +228,6 @@ class Driver:
         element, wanted = f"switch_{_arg(tool, args, 'switch')}", _arg(tool, args, "state") == "on"
         if element not in self._book.elements:
             raise ToolFailed(tool, NOT_FOUND, f"there is no {element}")
-        self._need(tool, "settings")
         node = self._sought(tool, "settings", element)
         changed = node is None or node.checked != wanted
         if changed:
@@ -306,7 +304,10 @@ class Driver:
     def _sought(self, tool: str, screen: str, element: str, row: str = "") -> Node | None:
         """An element of the screen in front, scrolled to where it must be; None if not found."""
         tree = self._device.dump()
-        if self._book.front(tree) != screen:
+        front = self._book.front(tree)
+        if front != screen:
+            if self._blind is None:
+                raise ToolFailed(tool, CONFLICT, f"{_name(front)} is in front, not {screen}")
             return None
         for direction in (1, -1):
             for _ in range(MOST_SCROLLS):
@@ -328,7 +329,6 @@ class Driver:
         self._device.swipe((x, middle + by), (x, middle - by))
 
     def _tap(self, tool: str, screen: str, element: str, row: str = "") -> None:
-        self._need(tool, screen)
         node = self._sought(tool, screen, element, row)
         point = node.bounds.center if node is not None and node.enabled else None
         if point is None and self._blind is not None:

@@ -26,6 +26,9 @@ SLOP = 40
 _TAPS = {(tap.screen, tap.element): tool for tool, tap in TAPS.items()}
 _FIELDS = {(typing.screen, typing.element): (tool, typing.arg) for tool, typing in TYPINGS.items()}
 _OTHER_FIELDS = {("composer", "recipient_field"), ("event_form", "time_field")}
+_SILENT = frozenset({"search_contacts", "pin_entry", "bank_pin", "bank_enter"})
+"""What is seen by the screen that follows."""
+
 _TIME = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])")
 
 
@@ -99,7 +102,7 @@ class _Listener:
         element, _, row = name.partition(":")
         if (screen, element) in _FIELDS or (screen, element) in _OTHER_FIELDS:
             return
-        if element in ("search_contacts", "pin_entry", "bank_pin"):
+        if element in _SILENT:
             return
         self._flush_typing(touch.start_s, screen, shown.tree)
         if element in ("permission_allow", "permission_deny"):
@@ -132,6 +135,8 @@ class _Listener:
         app = self.book.screens[front].app if front else ""
         if self.front == "lock" and front == "home":
             self.add(time_s, "unlock", {})
+        elif self.front == "bank_lock" and front == "bank":
+            self.add(time_s, "log_in", {})
         elif front == "home" and self.app not in ("", "launcher", "lock"):
             self.add(time_s, "press_home", {})
         elif app not in ("", "permission", "lock", self.app) and f"open_{app}" in self.schema.tools:
@@ -182,8 +187,6 @@ class _Listener:
         match element:
             case "contact_row":
                 return "open_contact", {"name": row}, {"name": row}
-            case "bank_enter":
-                return "log_in", {}, {}
             case "review_button":
                 return "review_payment", {}, {}
             case "pay_button":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -126,18 +125,13 @@ def recorded(request: Request) -> Recorded:
     return camera
 
 
-def all_requests() -> Iterator[Request]:
-    for split in SPLITS:
-        yield from requests(split, 12, 8)
-
-
-@pytest.mark.parametrize("request_", list(all_requests()), ids=lambda r: r.id)
-def test_a_recorded_plan_is_read_back(request_: Request) -> None:
-    found = recorded(request_).macro()
-    assert found.strange == ()
-    assert [(s.tool, s.args) for s in found.steps] == [
-        (s.tool, s.args) for s in request_.plan.steps
-    ]
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_recorded_plan_is_read_back(split: str) -> None:
+    for request in requests(split, 6, 8):
+        found = recorded(request).macro()
+        assert found.strange == ()
+        calls = [(step.tool, step.args) for step in found.steps]
+        assert calls == [(step.tool, step.args) for step in request.plan.steps]
 
 
 def test_pins_do_not_get_into_a_trace() -> None:
