@@ -176,6 +176,4 @@ def _join_rail(a: RailCacheLayer, b: RailCacheLayer, width: int) -> None:
 def _stacked(a: Tensor, b: Tensor, axis: int, width: int, fill: int = 0) -> Tensor:
     """Both along the first axis, padded in front along `axis` to `width`."""
     behind = (0, 0) * (a.ndim - axis - 1)
-    return torch.cat(
-        [F.pad(t, (*behind, width - t.shape[axis], 0), value=fill) for t in (a, b)]  # type: ignore[list-item]
-    )
+    return torch.cat([F.pad(t, (*behind, width - t.shape[axis], 0), value=fill) for t in (a, b)])

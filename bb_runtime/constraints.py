@@ -15,10 +15,10 @@ from transformers import PreTrainedTokenizerBase
 
 from bb_domains.domain import Domain
 from bb_runtime.errors import MaskError
+from bb_runtime.job import Constraint
 from bb_runtime.masks import compile_matcher, schema_rows, wrap_tokenizer
 from bb_runtime.matcher_row import MatcherRow
 from bb_runtime.plan_mask import PlanLanguage
-from bb_runtime.worker import Constraint
 
 
 def keep_to_schema(
@@ -76,7 +76,7 @@ def keep_to_plans(
 
 
 class ForcedRow(MatcherRow):
-    """A row under a grammar that takes what the grammar forces; see `worker.Forcing`."""
+    """A row under a grammar that takes what the grammar forces; see `job.Forcing`."""
 
     def fork(self) -> ForcedRow:
         """An independent copy."""

@@ -12,7 +12,8 @@ temperature, seed, stop strings, deadline and constraint (`bb_runtime.constraint
 one at its next token. The greedy text of a request, and the draw of a sampled one, do not depend on
 what else is in the batch, up to the rounding of the model's own sums.
 
-    engine       checks requests          worker       the thread that decodes
+    engine       checks requests          worker       the thread that decodes, row by row
+    job          what is asked            text_row     one text on its way
     generation   the caller's side        batching     what rows of one call share
     choose       tokens from logits       stream_text  text that is certain
 """
@@ -30,7 +31,8 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 from bb_core.errors import BBError
 from bb_runtime.choose import TokenLogprob
 from bb_runtime.generation import Busy, Completion, Generation, Part, Reason
-from bb_runtime.worker import Constraint, EngineLimits, EngineStats, Job, Sampling, Worker
+from bb_runtime.job import Constraint, EngineLimits, EngineStats, Job, Sampling
+from bb_runtime.worker import Worker
 
 __all__ = [
     "Busy", "Completion", "Constraint", "Engine", "EngineLimits", "EngineStats", "Generation",
@@ -63,7 +65,8 @@ class Engine:
         name: str,
         limits: EngineLimits | None = None,
     ) -> None:
-        self.model: Any = model.eval()
+        self.model: Any = model
+        self.model.eval()
         self.tokenizer: Any = tokenizer
         self.name = name
         self.limits = limits or EngineLimits()

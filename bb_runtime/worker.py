@@ -15,11 +15,9 @@ import math
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from random import Random
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,146 +25,17 @@ from transformers import PreTrainedTokenizerBase
 
 from bb_core.errors import BBError
 from bb_runtime.batching import Batch, open_batch
-from bb_runtime.choose import (
-    Draw,
-    TokenLogprob,
-    choose_tokens,
-    forced_logprob,
-    token_logprobs,
-)
+from bb_runtime.choose import Draw, TokenLogprob, choose_tokens, token_logprobs
 from bb_runtime.errors import MaskError
 from bb_runtime.generation import Busy, Generation, Part, Reason, notify
+from bb_runtime.job import Budgeted, EngineLimits, EngineStats, Job
 from bb_runtime.masks import n_mask_words, unpack_on_device, wrap_tokenizer
-from bb_runtime.rows import RowState
-from bb_runtime.stream_text import StreamText
+from bb_runtime.text_row import TextRow, advance, open_row
 
 logger = logging.getLogger(__name__)
 
-Constraint = Callable[[], RowState]
-"""Makes the constraint state of a text that is still empty; see `bb_runtime.constraints`."""
-
 _IDLE_S = 5.0
 _LONGEST_RETRY_S = 60
-
-
-@runtime_checkable
-class Forcing(Protocol):
-    """A constraint state that knows tokens that need not be asked for."""
-
-    def take_forced(self) -> list[int]:
-        """Take all tokens that are forced from here on."""
-        ...
-
-
-@runtime_checkable
-class Budgeted(Protocol):
-    """A constraint state that keeps its text within a budget of tokens."""
-
-    def within_budget(self, masked: torch.Tensor) -> torch.Tensor:
-        """(vocabulary,) masked logits with only tokens after which the text can still end."""
-        ...
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How to choose tokens.
-
-    Attributes:
-        max_new_tokens: budget of each choice, end-of-sequence included.
-        temperature: 0 for greedy decoding.
-        top_p: nucleus, after the temperature; 1 keeps all.
-        seed: of the random numbers; each choice has its own stream of them.
-        n: choices, that is, texts after the same prompt.
-        stop: strings that end a text, and are not part of it.
-        logprobs: None for none; else the number of likeliest tokens told beside each token.
-    """
-
-    max_new_tokens: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-    n: int = 1
-    stop: tuple[str, ...] = ()
-    logprobs: int | None = None
-
-
-@dataclass(frozen=True)
-class EngineLimits:
-    """What an engine takes on.
-
-    Attributes:
-        max_rows: texts decoded together.
-        max_waiting: requests that may wait for a row; one more is told so (`Busy`).
-        max_length: most tokens of a prompt and its answer together.
-        max_call_tokens: about how many tokens one call of the model may read; a longer prompt is
-            read in parts, so that it does not hold up the others.
-        packed: whether a model of attention alone may be packed (`batching_slots`).
-    """
-
-    max_rows: int = 64
-    max_waiting: int = 256
-    max_length: int = 8192
-    max_call_tokens: int = 512
-    packed: bool = True
-
-
-@dataclass(frozen=True)
-class EngineStats:
-    """Counts since the start, and what goes on now.
-
-    Attributes:
-        running: texts being decoded.
-        waiting: requests that wait for a row.
-        ended: choices by reason, with `error` for failed requests.
-        prompt_tokens: tokens read from prompts.
-        completion_tokens: tokens generated.
-        forced_tokens: of these, taken without asking the model.
-        calls: calls of the model.
-    """
-
-    running: int
-    waiting: int
-    ended: dict[str, int]
-    prompt_tokens: int
-    completion_tokens: int
-    forced_tokens: int
-    calls: int
-
-
-@dataclass(frozen=True)
-class Job:
-    """A request that was accepted.
-
-    Attributes:
-        prompt: its tokens.
-        sampling: how to continue it.
-        constraint: what the text must keep to, or None.
-        generation: who reads it.
-        submitted_s: when, on the clock of `time.monotonic`.
-    """
-
-    prompt: Sequence[int]
-    sampling: Sampling
-    constraint: Constraint | None
-    generation: Generation
-    submitted_s: float = field(default_factory=time.monotonic)
-
-
-@dataclass
-class _Row:
-    """One text being decoded."""
-
-    job: Job
-    choice: int
-    text: StreamText
-    random: Random
-    state: RowState | None
-    waiting: list[int]
-    forcing: Forcing | None
-    used: int = 0
-    words: np.ndarray | None = None
-    error: BaseException | None = None
-    followers: list[_Row] = field(default_factory=list)
 
 
 class Worker:
@@ -190,7 +59,7 @@ class Worker:
         self._condition = threading.Condition()
         self._thread: threading.Thread | None = None
         self._jobs: deque[Job] = deque()
-        self._rows: list[_Row] = []
+        self._rows: list[TextRow] = []
         self._touched: dict[int, Generation] = {}
         self._ended: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
@@ -357,7 +226,7 @@ class Worker:
                 for one in (row, *row.followers):
                     rest = one.text.add((), is_last=True)
                     self._end(one.job, Part(one.choice, rest, (), (), reason))
-                    one.used = -1
+                    one.is_over = True
         self._close_ended()
 
     def _end(self, job: Job, part: Part) -> None:
@@ -372,7 +241,7 @@ class Worker:
     def _close_ended(self) -> None:
         for number in reversed(range(len(self._rows))):
             row = self._rows[number]
-            if row.used < 0 or row.job.generation.done:
+            if row.is_over or row.job.generation.done:
                 self._batch.close(number)
                 with self._condition:
                     self._rows[number] = self._rows[-1]
@@ -396,28 +265,21 @@ class Worker:
                 self._fail(job, error)
                 continue
             self._counts["prompt"] += len(job.prompt)
-            if rows[0].used < 0:  # all that it may say was forced
+            if rows[0].is_over:  # all that it may say was forced
                 continue
             rows[0].followers = rows[1:]
             with self._condition:
                 self._rows.append(rows[0])
             self._batch.open()
 
-    def _new_row(self, job: Job, choice: int) -> _Row:
-        state = job.constraint() if job.constraint is not None else None
-        row = _Row(
-            job=job, choice=choice, text=StreamText(self._tokenizer, job.sampling.stop),
-            random=Random(f"{job.sampling.seed}/{choice}"),
-            state=state,
-            waiting=list(job.prompt),
-            forcing=state if isinstance(state, Forcing) else None,
-        )  # fmt: skip
+    def _new_row(self, job: Job, choice: int) -> TextRow:
+        row = open_row(job, choice, self._tokenizer)
         self._advance(row, [])
         return row
 
     # -- choosing ----------------------------------------------------------------------------
 
-    def _fill(self, rows: list[_Row]) -> None:
+    def _fill(self, rows: list[TextRow]) -> None:
         """Fill the masks of rows; an error is kept for its row."""
         n_words = n_mask_words(wrap_tokenizer(self._tokenizer))
         for row in rows:
@@ -429,7 +291,7 @@ class Worker:
                 row.error = error
             row.words = words
 
-    def _choose(self, ready: list[_Row], logits: torch.Tensor) -> None:
+    def _choose(self, ready: list[TextRow], logits: torch.Tensor) -> None:
         """Choose one token of each row whose tokens are all read; (rows, vocabulary) logits."""
         logits = self._masked(ready, logits)
         is_dead = (logits.amax(-1) == -torch.inf).tolist()
@@ -452,7 +314,7 @@ class Worker:
                     logger.exception("a row of the decoder failed")
                 self._fail(row.job, error)
 
-    def _masked(self, ready: list[_Row], logits: torch.Tensor) -> torch.Tensor:
+    def _masked(self, ready: list[TextRow], logits: torch.Tensor) -> torch.Tensor:
         bound = [i for i, row in enumerate(ready) if row.words is not None]
         if not bound:
             return logits
@@ -472,7 +334,7 @@ class Worker:
                     row.error = error
         return logits
 
-    def _take(self, row: _Row, token: int, logits: torch.Tensor) -> None:
+    def _take(self, row: TextRow, token: int, logits: torch.Tensor) -> None:
         """Take a chosen token, and what it forces."""
         if row.error is not None:
             raise row.error
@@ -483,46 +345,15 @@ class Worker:
         row.words = None
         self._advance(row, [token], told)
 
-    def _advance(self, row: _Row, chosen: list[int], told: Sequence[TokenLogprob] = ()) -> None:
-        """Append chosen tokens and those that are forced after them; put a part; end if at an end.
-
-        A row that ended is marked by `used` below 0.
-        """
-        sampling = row.job.sampling
-        is_over = (
-            row.state.finished
-            if row.state is not None
-            else bool(chosen and chosen[-1] in self._eos_ids)
-        )
-        forced: list[int] = []
-        if not is_over and row.forcing is not None:
-            forced = row.forcing.take_forced()
-            is_over = row.state is not None and row.state.finished
-        tokens = [*chosen, *forced]
-        room = sampling.max_new_tokens - row.used
-        if len(tokens) > room:
-            tokens, is_over = tokens[:room], False
-        row.used += len(tokens)
-        row.waiting += tokens
-        self._counts["completion"] += len(tokens)
-        self._counts["forced"] += max(0, len(tokens) - len(chosen))
-        is_full = row.used >= sampling.max_new_tokens
-        text = row.text.add(tokens, is_last=is_over or is_full)
-        reason: Reason | None = None
-        if is_over or row.text.is_stopped:
-            reason = "stop"
-        elif is_full:
-            reason = "length"
-        logprobs: tuple[TokenLogprob, ...] = ()
-        if sampling.logprobs is not None:
-            rest = tokens[len(chosen) :]
-            logprobs = (*told, *(forced_logprob(token, sampling.logprobs) for token in rest))
-        if not tokens and reason is None:
+    def _advance(self, row: TextRow, chosen: list[int], told: Sequence[TokenLogprob] = ()) -> None:
+        """Append tokens to a row and put what can be handed out."""
+        part, n_forced = advance(row, chosen, told, self._eos_ids)
+        if part is None:
             return
-        part = Part(row.choice, text, tuple(tokens), logprobs, reason)
-        if reason is not None:
+        self._counts["completion"] += len(part.tokens)
+        self._counts["forced"] += n_forced
+        if part.reason is not None:
             self._end(row.job, part)
-            row.used = -1
         else:
             row.job.generation.put(part)
             self._touch(row.job.generation)
