@@ -12,6 +12,7 @@ in which it may be called keep to step grammars, and so does a start at which a 
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 STEP_NEXT = ',{"id":"'
 """What follows a step that is not the last; the next step's heads continue from there."""
 
-_NEVER = '"\\u0001"'
+NEVER = b"\x01"
+"""Ends the grammars of `rest_grammar`; no plan has it."""
 
 Tail = tuple[bool, bool]
 """Whether the plan may end after a step, and whether it may go on."""
@@ -144,24 +146,20 @@ def rest_grammar(machine: PlanMachine, head: Head) -> str:
     writer = machine.templates.writer
     fragment = writer.fragment(machine.texts[machine.lanes[head.lane].tool].levels[0].rule)
     ends, goes_on = head.tail
-    tails = [_quoted(PLAN_CLOSE)] * ends + [_quoted(STEP_NEXT)] * goes_on
+    tails = [json.dumps(PLAN_CLOSE)] * ends + [json.dumps(STEP_NEXT)] * goes_on
     first, _, later = step_open(0).rpartition(step_id(0))
     lines = [
-        f"start: {'opening ' if is_first(head) else ''}STEP {_quoted(later)} call end",
-        f"end: ({' | '.join(tails)}) {_NEVER}",
+        f"start: {'opening ' if is_first(head) else ''}STEP {json.dumps(later)} call end",
+        f"end: ({' | '.join(tails)}) {json.dumps(NEVER.decode())}",
         "STEP: /[a-z]/",
         f"call: {fragment.text}",
         *writer.definitions(fragment.needs),
     ]
     if is_first(head):
-        lines.insert(1, f"opening: {_quoted(first)}")
+        lines.insert(1, f"opening: {json.dumps(first)}")
     return "\n".join(lines) + "\n"
 
 
 def is_first(head: Head) -> bool:
     """Whether a head opens the plan."""
     return head.text.startswith(PLAN_OPEN.encode())
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -175,10 +175,6 @@ class PlanLanguage:
             )
         return set(np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little")).tolist())
 
-    def spelled(self, text: bytes) -> list[int]:
-        """The tokens of a text that must come, without the last, which might grow into another."""
-        return list(self.ll_tokenizer.tokenize_bytes(text)[:-1]) if text else []
-
     def _compile(self, text: str) -> LLMatcher:
         grammar = LLMatcher.grammar_from_lark(text)
         return compile_matcher(self.ll_tokenizer, grammar, "step grammar")

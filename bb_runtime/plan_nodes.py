@@ -65,12 +65,13 @@ class Node:
         rests: what is left of each head.
     """
 
-    __slots__ = ("_after", "_words", "rests")
+    __slots__ = ("_after", "_forced", "_words", "rests")
 
     def __init__(self, rests: tuple[Rest, ...]) -> None:
         self.rests = rests
         self._after: dict[bytes, Node | Head | None] = {}
         self._words: np.ndarray | None = None
+        self._forced: tuple[int, ...] | None = None
 
     def after(self, text: bytes) -> Node | Head | None:
         """The place after a token, or the head that it completes; None where no head goes so."""
@@ -92,12 +93,43 @@ class Node:
             self._words = language.head_words(self.rests)
         return self._words
 
-    def forced(self) -> bytes:
-        """What every head goes on with."""
-        texts = [rest for rest, _ in self.rests]
-        low, high = min(texts), max(texts)
-        size = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), None)
-        return low if size is None else low[:size]
+    def forced(self, language: PlanLanguage) -> tuple[int, ...]:
+        """Tokens that every head goes on with, up to the first that might be written otherwise."""
+        if self._forced is None:
+            self._forced = self._find_forced(language)
+        return self._forced
+
+    def _find_forced(self, language: PlanLanguage) -> tuple[int, ...]:
+        text = self._shared()
+        if not text:
+            return ()
+        tokens = language.ll_tokenizer.tokenize_bytes(text)
+        place = self.after(text)
+        if isinstance(place, Head) and place.is_whole:
+            return tuple(tokens)
+        following = [rest for rest, _ in place.rests] if isinstance(place, Node) else []
+        kept, suffix = len(tokens), b""
+        for at in reversed(range(len(tokens))):
+            suffix = language.plain_bytes[tokens[at]] + suffix
+            for longer in language.texts.starting(suffix):
+                more = language.plain_bytes[longer][len(suffix) :]
+                if more and (not following or any(_fits(more, rest) for rest in following)):
+                    kept = at
+                    break
+        return tuple(tokens[:kept])
+
+    def _texts(self) -> list[bytes]:
+        return [rest for rest, _ in self.rests]
+
+    def _shared(self) -> bytes:
+        """What all heads go on with."""
+        low, high = min(self._texts()), max(self._texts())
+        pairs = enumerate(zip(low, high, strict=False))
+        return low[: next((i for i, (a, b) in pairs if a != b), len(low))]
+
+
+def _fits(text: bytes, rest: bytes) -> bool:
+    return rest.startswith(text) or text.startswith(rest)
 
 
 def root_of(choice: Choice) -> Node:

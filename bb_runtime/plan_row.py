@@ -8,6 +8,7 @@ Both come to the same language; the first spares a grammar for each state.
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from bb_core.plan import Step
 from bb_domains.calls import PLAN_CLOSE, PLAN_OPEN
-from bb_domains.heads import STEP_NEXT, Head
+from bb_domains.heads import NEVER, STEP_NEXT, Head
 from bb_domains.numerals import value_text
 from bb_domains.states import PlanState
 from bb_runtime.errors import MaskError
@@ -190,9 +191,11 @@ class PlanRow:
         if self._is_complete:
             return []
         if self._matcher is not None:
-            return [] if self._spent else list(self._matcher.compute_ff_tokens())
+            texts = self._language.token_bytes
+            ahead = self._matcher.compute_ff_tokens()
+            return list(itertools.takewhile(lambda token: NEVER not in texts[token], ahead))
         assert self._node is not None
-        return self._language.spelled(self._node.forced())
+        return list(self._node.forced(self._language))
 
 
 _DECODER = json.JSONDecoder()

@@ -191,6 +191,34 @@ def mask_p99(context: Context) -> Measured:
     return _quantile_pairs(context, 0.99)
 
 
+def _asked(start: Any, plans: list[list[int]], n_words: int) -> float:
+    """The share of the tokens of plans for which the model must be asked."""
+    import numpy as np
+
+    words, asked, count = np.zeros(n_words, dtype=np.int32), 0, 0
+    for plan in plans:
+        state, ahead = start(), list[int]()
+        for token in plan:
+            ahead = ahead or state.forced()
+            if ahead:
+                assert ahead.pop(0) == token, "what is forced is not how the tokenizer writes it"
+            else:
+                state.fill(words)
+                asked += int(np.unpackbits(words.view(np.uint8)).sum()) > 1
+            assert state.consume(token)
+        count += len(plan)
+    return asked / count
+
+
+@row("plans.mask_calls", peer_name="limit", unit="calls/token", target=1.0, better="less")
+def mask_calls(context: Context) -> Measured:
+    """Calls of the model for each token of a plan, where what is forced is not asked for."""
+    from bb_runtime.plan_mask import PlanLanguage
+
+    language = PlanLanguage(_tokenizer(), _domain(), BUDGET)
+    return Measured([_asked(language.start, _plans(context), language.n_words)], [0.70])
+
+
 @row("plans.mask_batch", peer_name="llguidance's own torch functions", unit=UNIT, target=0.5)
 def mask_batch(context: Context) -> Measured:
     """GrammarMask as `generate` calls it, against a loop over one matcher a row, 16 rows."""
