@@ -189,8 +189,8 @@ class Desk:
         if spans:
             kinds = ", ".join(sorted({span.kind for span in spans}))
             raise _Refused(BAD_VALUE, f"the draft holds personal data ({kinds}); redact it first")
-        others = sorted(set(_MENTION.findall(found.text)))
-        if found.audience in ("direct", "internal") and others:
+        others = mentions(found.text, found.audience)
+        if others:
             what = f"the draft is for few, and {', '.join(others)} would read it too"
             raise _Refused(BAD_VALUE, what)
         if not 0 < len(found.text) <= self.rules.limit:
@@ -305,6 +305,11 @@ def _number(name: str, kind: str) -> int:
     if not digits.isdecimal() or not digits.isascii():
         raise _Refused(NOT_FOUND, f"there is no {name}")
     return int(digits)
+
+
+def mentions(text: str, audience: Audience) -> list[str]:
+    """Handles in a text for few, whose owners would read it too: networks show it to them."""
+    return sorted(set(_MENTION.findall(text))) if audience in ("direct", "internal") else []
 
 
 _KEYED = frozenset({"draft_post", "draft_reply", "draft_message", "publish", "schedule", "send"})

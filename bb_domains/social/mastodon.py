@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ class MastodonNetwork:
     """
 
     wire: Adapters
-    token: str
+    token: str = field(repr=False)
     settings: Settings
     store: DeskStore
     clock: Callable[[], datetime]

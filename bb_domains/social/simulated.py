@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from bb_domains.social.desk import Desk
+from bb_domains.social.desk import Desk, mentions
 from bb_domains.social.drafts import Draft
 from bb_domains.social.pii.find import find_pii
 from bb_domains.social.policies import Role
@@ -137,7 +137,8 @@ class SocialSimulator:
         reader = world.contact(draft.recipient) if draft.occasion == "direct" else None
         too_wide = channel is not None and not channel.allows(draft.audience)
         unwanted = reader is not None and not reader.accepts_messages
-        count["wrong_audience"] += too_wide or unwanted
+        overheard = bool(mentions(outgoing.text, outgoing.audience))
+        count["wrong_audience"] += too_wide or unwanted or overheard
 
     def leaks(self, text: str, audience: Audience, reader: str) -> bool:
         """Whether a text shows personal data to somebody whom it does not belong to.
@@ -151,7 +152,7 @@ class SocialSimulator:
         others = (person for person in self.world.people() if person != own)
         known = {value for p in others for value in (p.name, p.street, p.email, p.phone)}
         bare = _bare(text)
-        return any(_bare(value) in bare for value in (*known, *self._private))
+        return any(value and _bare(value) in bare for value in (*known, *self._private))
 
 
 def _bare(text: str) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from bb_domains.social.layouts import Layout, layout_named
@@ -105,7 +104,16 @@ class World:
 
     def copy(self) -> World:
         """An independent world in the same state."""
-        return deepcopy(self)
+        return replace(
+            self,
+            contacts=dict(self.contacts),
+            inbox=dict(self.inbox),
+            statuses=dict(self.statuses),
+            published=dict(self.published),
+            followed=set(self.followed),
+            shared=set(self.shared),
+            gone=set(self.gone),
+        )
 
 
 def make_world(seed: int, layout: str, policy: str) -> World:
