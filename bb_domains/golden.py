@@ -178,6 +178,8 @@ def _text(plan: Any) -> str:
 
 
 def _read(path: Path, kind: type) -> Any:
+    if not path.exists():
+        raise BBError("there is none yet", where=str(path), fix="bb domain test --write")
     value = read_json(path)
     if not isinstance(value, kind):
         raise BBError(f"is no {kind.__name__}", where=str(path), fix="bb domain test --write")

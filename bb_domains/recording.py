@@ -34,6 +34,10 @@ IDLE_S = 300.0
 MOST_BYTES = 1_000_000
 """A longer body is passed on and not recorded."""
 
+MOST_SESSIONS = 4096
+MOST_HELD_BYTES = 64_000_000
+"""With more sessions open, or longer bodies in them, those that were quiet longest are over."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -65,7 +69,8 @@ class Exchange:
 @dataclass
 class _Session:
     number: int
-    last_s: float
+    size_bytes: int = 0
+    last_s: float = 0.0
     steps: list[TraceStep] = field(default_factory=list)
 
 
@@ -90,6 +95,7 @@ class Recorder:
         self._sessions: dict[str, _Session] = {}
         self._lock = threading.Lock()
         self._started = 0
+        self._held_bytes = 0
         self._run = os.urandom(4).hex()  # traces of several runs go into one file
         self.written = 0
 
@@ -106,19 +112,25 @@ class Recorder:
             if found is None:
                 return
             step, key = found
-            session = self._sessions.get(key)
+            session = self._sessions.pop(key, None)
             if session is None:
-                session = self._sessions[key] = _Session(self._started, now_s)
+                session = _Session(self._started)
                 self._started += 1
+            self._sessions[key] = session  # last: it was quiet for the shortest time
             session.last_s = now_s
             session.steps.append(step)
+            size_bytes = len(exchange.body) + len(exchange.answer)
+            session.size_bytes += size_bytes
+            self._held_bytes += size_bytes
             if len(session.steps) == MAX_STEPS:
                 self._end(key)
+            while len(self._sessions) > MOST_SESSIONS or self._held_bytes > MOST_HELD_BYTES:
+                self._end(next(iter(self._sessions)))
 
     def close(self) -> None:
         """Write the sessions that are still open."""
         with self._lock:
-            for key in list(self._sessions):
+            for key in sorted(self._sessions, key=lambda key: self._sessions[key].number):
                 self._end(key)
 
     def _step(self, exchange: Exchange) -> tuple[TraceStep, str] | None:
@@ -167,6 +179,7 @@ class Recorder:
 
     def _end(self, key: str) -> None:
         session = self._sessions.pop(key)
+        self._held_bytes -= session.size_bytes
         name = f"{self._schema.domain}-{self._run}-{session.number:05d}"
         linked = link(Trace(name, self._schema.domain, "", "", tuple(session.steps)), self._schema)
         steps = tuple(self._hidden(step) for step in linked.steps)

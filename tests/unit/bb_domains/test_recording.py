@@ -142,6 +142,25 @@ def test_idle_and_long_sessions_end(tmp_path: Path) -> None:
     assert len({trace.id for trace in load_traces(out)}) == 3
 
 
+def test_what_is_held_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bb_domains.recording.MOST_SESSIONS", 3)
+    monkeypatch.setattr("bb_domains.recording.MOST_HELD_BYTES", 1000)
+    out = tmp_path / "life.jsonl"
+    recorder = Recorder(schema(), out, SECRET)
+
+    def add(user: str, answer: str = "") -> None:
+        headers = {"authorization": user}
+        recorder.add(
+            exchange("GET", "/v1/books/1", {"user": user, "x": answer}, headers=headers), 0
+        )
+
+    for user in ("one", "two", "three", "one", "four"):
+        add(user)
+    assert [trace.steps[0].result["user"] for trace in load_traces(out)] == ["two"]
+    add("five", "x" * 960)
+    assert [t.steps[0].result["user"] for t in load_traces(out)[1:]] == ["three", "one", "four"]
+
+
 def test_what_is_too_long_is_passed_over(tmp_path: Path) -> None:
     assert recorded(tmp_path, exchange("GET", "/v1/books/1", "x" * MOST_BYTES)) == []
 
