@@ -65,7 +65,7 @@ def footprint(machine: PlanMachine, lane: int) -> Footprint:
         reads,
         taken.sets | taken.clears,
         touches or (1 << layout.n_objects + 1) - 1,
-        compiled.tool.effect == "write",
+        compiled.tool.effect != "read",
     )
 
 

@@ -52,6 +52,7 @@ def execute(
     redactor: Redactor | None = None,
     on_step: OnStep | None = None,
     undo: bool = True,
+    at_once: int | None = None,
     pause: Callable[[float], object] = time.sleep,
 ) -> Execution:
     """Run a plan.
@@ -60,12 +61,13 @@ def execute(
         domain: the plan's domain.
         plan: the plan.
         certificate: from `check_plan`, for this plan and domain.
-        adapters: carry the calls out; they must bear calls from several threads.
+        adapters: carry the calls out; they must bear `at_once` calls from several threads.
         ledger: the chain, opened for appending; the journal is beside it.
         dry_run: call no tool and check no guard; everything else happens.
         redactor: hides private values; None for the key file beside the ledger.
         on_step: called after each step, for whoever watches.
         undo: whether to take steps back, where their tools declare how, if a later one fails.
+        at_once: most calls under way at a time; None for what the domain says.
         pause: waits between two tries of a call, in seconds.
 
     Returns:
@@ -75,7 +77,7 @@ def execute(
         ExecutionRefused: the certificate does not fit; nothing was called.
         BBError: log or journal cannot be written; no further call is made.
     """
-    program = plan_program(domain, plan, certificate)
+    program = plan_program(domain, plan, certificate, at_once)
     run = uuid.uuid4().hex
     log = RunLog(domain, ledger, _redactor(ledger, redactor), run)
     with _claimed(run), _journal(ledger, dry_run=dry_run) as journal:

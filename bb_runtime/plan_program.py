@@ -80,13 +80,16 @@ class _Draft:
         )
 
 
-def plan_program(domain: Domain, plan: Plan, certificate: Certificate) -> Program:
+def plan_program(
+    domain: Domain, plan: Plan, certificate: Certificate, at_once: int | None = None
+) -> Program:
     """The program that carries a plan out.
 
     Args:
         domain: the plan's domain.
         plan: the plan.
         certificate: from `check_plan`, for this plan and domain.
+        at_once: most calls under way at a time; None for what the domain says.
 
     Raises:
         ExecutionRefused: the certificate does not fit.
@@ -94,7 +97,7 @@ def plan_program(domain: Domain, plan: Plan, certificate: Certificate) -> Progra
     verify_certificate(certificate, domain, plan)
     earlier = earlier_steps(domain, plan, certificate.order)
     lanes, draft = plan_lanes(domain, plan), _Draft()
-    for move in schedule(plan, earlier, domain.schema.limits.at_once):
+    for move in schedule(plan, earlier, at_once or domain.schema.limits.at_once):
         _add_move(draft, domain, move, lanes[move.step.id])
     return draft.program(domain.machine.layout.names)
 

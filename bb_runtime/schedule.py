@@ -1,15 +1,10 @@
 """Which steps of a plan run together, and in which order calls start and end.
 
-Two steps must keep the order of the text if the certificate says so (references, `after`, fluents,
-invariants), and also if they could meet in the world outside, of which fluents know only a part:
-
-- the login of the service meets everything;
-- two steps that only read never meet;
-- others meet if one of them names no object, or if they share one.
-
-At most `limits.at_once` calls are under way; with 1, which is what a domain gets that says nothing,
-a plan runs in the order of its text. Where more could start than may, the step with the longest
-chain of steps behind it goes first.
+The certificate says which steps must keep the order of the text (`bb_domains.commute`); the login
+of the service keeps its place besides, as it changes how everything else is called. All others may
+be under way at the same time, up to `limits.at_once` of them; with 1, which is what a domain gets
+that says nothing, a plan runs in the order of its text. Where more could start than may, the step
+with the longest chain of steps behind it goes first.
 """
 
 from __future__ import annotations
@@ -20,7 +15,6 @@ from typing import Literal
 
 from bb_core.plan import Plan, Step, references
 from bb_domains.domain import Domain
-from bb_domains.fluents import SELF
 from bb_domains.lanes import Lane
 
 Act = Literal["call", "start", "end"]
@@ -58,8 +52,8 @@ def earlier_steps(
         plan: an admissible plan.
         order: pairs of step ids that keep their order, by the certificate.
     """
-    lanes = plan_lanes(domain, plan)
-    proved = set(order)
+    service, proved = domain.schema.service, set(order)
+    login = service.bearer.tool if service and service.bearer else None
     found: dict[str, frozenset[str]] = {}
     for position, step in enumerate(plan.steps):
         named = {ref.step for ref in references(step.args)} | set(step.after)
@@ -68,7 +62,7 @@ def earlier_steps(
             for other in plan.steps[:position]
             if other.id in named
             or (other.id, step.id) in proved
-            or _meet(domain, lanes, other, step)
+            or login in (other.tool, step.tool)
         )
     return found
 
@@ -119,23 +113,3 @@ def _chains(plan: Plan, earlier: Mapping[str, frozenset[str]]) -> dict[str, int]
         behind = [found[later] for later, names in earlier.items() if step.id in names]
         found[step.id] = 1 + max(behind, default=0)
     return found
-
-
-def _meet(domain: Domain, lanes: Mapping[str, Lane], one: Step, other: Step) -> bool:
-    tools, service = domain.schema.tools, domain.schema.service
-    bearer = service.bearer.tool if service and service.bearer else None
-    if bearer in (one.tool, other.tool):
-        return True
-    if tools[one.tool].effect == tools[other.tool].effect == "read":
-        return False
-    first, second = _objects(domain, lanes[one.id]), _objects(domain, lanes[other.id])
-    return not first or not second or not first.isdisjoint(second)
-
-
-def _objects(domain: Domain, lane: Lane) -> frozenset[tuple[str, int]]:
-    """The objects that a step takes or binds, as (type, slot)."""
-    tool = domain.schema.tools[lane.tool]
-    kinds = {arg: handle.object for arg, handle in tool.handles.items()}
-    if tool.binds:
-        kinds[SELF] = tool.binds.object
-    return frozenset((kinds[name], slot) for name, slot in lane.slots.items() if name in kinds)

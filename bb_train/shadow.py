@@ -75,7 +75,7 @@ def dry_run(
         PlanRefused: the plan is not admissible.
     """
     adapters = DryRunAdapters(domain.schema, reading)
-    execution = execute(domain, plan, check_plan(domain, plan), adapters, ledger)
+    execution = execute(domain, plan, check_plan(domain, plan), adapters, ledger, at_once=1)
     if execution.status != "done":
         return None
     return frozenset(

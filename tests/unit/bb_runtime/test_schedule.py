@@ -83,7 +83,8 @@ def test_writes_on_one_object_keep_their_order(shop):
         ("change_city", {"order": "$b.id", "city": "Bern"}),
         ("confirm_owner", {"order": "$b.id", "email": "a@x.io"}),
     )
-    assert earlier_steps(domain, plan, ())["d"] == {"b", "c"}
+    order = check_plan(domain, plan).order
+    assert earlier_steps(domain, plan, order)["d"] == {"b", "c"}
     assert text(domain, plan) == "ca cb cc cd"
 
 
@@ -95,8 +96,8 @@ def test_a_step_that_names_no_object_keeps_its_place(shop):
     for tool in data["tools"].values():
         tool["pre"] = "true"
     domain = make_domain(parse_schema(data))
-    earlier = earlier_steps(domain, plan, ())
-    assert earlier == {"a": frozenset(), "b": frozenset("a"), "c": frozenset("ab")}
+    earlier = earlier_steps(domain, plan, check_plan(domain, plan).order)
+    assert earlier["b"] == {"a"} and "b" in earlier["c"]
 
 
 def test_the_login_keeps_its_place_though_it_only_reads(shop):
@@ -159,6 +160,13 @@ def test_a_failure_waits_for_what_is_under_way(shop, service, tmp_path):
     assert "moved(order1)" in done.facts and "moved(order0)" not in done.facts
     results = {e["step"]: e["ok"] for e in read_entries(log) if e["event"] == "result"}
     assert results == {"a": True, "b": True, "c": True, "d": False, "e": True}
+
+
+def test_a_caller_may_ask_for_one_at_a_time(shop):
+    domain = at_once(shop, 4)
+    certificate = check_plan(domain, TWO_ORDERS)
+    one = plan_program(domain, TWO_ORDERS, certificate, 1)
+    assert [port.name for port in one.ports] == [f"{name}.call" for name in "abcde"]
 
 
 def test_the_program_is_text_and_back(shop):
