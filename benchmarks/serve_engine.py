@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from bb_runtime.engine import Engine
 
 CLIENTS = 64
-_END_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -147,3 +146,60 @@ def streams(context: Context) -> Measured:
     finally:
         stop()
     return Measured(*measured)
+
+
+_SCHEMA = {
+    "type": "object",
+    "properties": {"order": {"type": "integer"}, "note": {"enum": ["late", "lost"]}},
+    "required": ["order", "note"],
+    "additionalProperties": False,
+}
+
+
+async def _mixed(asks: Sequence[Ask], number: int, until_s: float) -> int:
+    """One client of every kind: free, sampled, under a schema, and leaving in the middle."""
+    from bb_runtime.constraints import keep_to_schema
+    from bb_runtime.engine import Sampling
+
+    engine, tokens = _engine(), 0
+    for turn, ask in enumerate(asks * 10_000):
+        if time.perf_counter() > until_s:
+            break
+        constraint = None
+        if (number + turn) % 4 == 0:
+            constraint = keep_to_schema(engine.tokenizer, _SCHEMA, ask.budget)
+        sampling = Sampling(
+            ask.budget, temperature=0.8 * (turn % 2), top_p=0.9, seed=turn, stop=("###",)
+        )
+        async with engine.submit(ask.prompt, sampling, constraint, deadline_s=60) as generation:
+            async for part in generation:
+                tokens += len(part.tokens)
+                if (number + turn) % 8 == 1 and tokens % 7 == 0:
+                    break
+    return tokens
+
+
+@row("serve.memory", peer_name="limit", unit="MB", target=1.0, better="less")
+def memory(context: Context) -> Measured:
+    """Growth of the process while 64 mixed clients come and go, after a third of the time.
+
+    Ten minutes with `--full`; any error of any client ends the row.
+    """
+    import psutil
+
+    seconds = 600.0 if context.full else 12.0
+    process = psutil.Process()
+
+    async def serve(for_s: float) -> None:
+        until_s = time.perf_counter() + for_s
+        asks = _asks(context, CLIENTS, 4)
+        await asyncio.gather(*(_mixed(own, i, until_s) for i, own in enumerate(asks)))
+
+    asyncio.run(serve(seconds / 3))
+    before = process.memory_info().rss
+    asyncio.run(serve(seconds * 2 / 3))
+    growth_mb = (process.memory_info().rss - before) / 1e6
+    errors = _engine().stats().ended.get("error", 0)
+    if errors:
+        raise RuntimeError(f"{errors} requests failed")
+    return Measured([max(growth_mb, 0.0)], [32.0])
