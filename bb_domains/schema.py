@@ -209,6 +209,25 @@ class Graph(_Strict):
     parallel: bool = True
 
 
+PLAN_CHANNEL = "plan"
+
+
+class Channel(_Strict):
+    """A kind of text that a domain writes, besides its plans.
+
+    Attributes:
+        mode: `hard` forbids tokens that leave the grammar, `soft` makes them dearer.
+        grammar: a .lark or .peg file in the domain's folder; none is needed for `off`.
+        start: its start rule.
+        weight: nats that a token outside the grammar costs in a soft channel.
+    """
+
+    mode: Literal["hard", "soft", "off"]
+    grammar: str = Field(default="", pattern=r"^([A-Za-z0-9_-]+\.(lark|peg))?$")
+    start: str = "start"
+    weight: float = Field(default=2.0, gt=0.0, le=100.0)
+
+
 class PlanSchema(_Strict):
     """Everything a domain declares."""
 
@@ -221,6 +240,7 @@ class PlanSchema(_Strict):
     tools: dict[str, Tool] = Field(min_length=1)
     invariants: tuple[Invariant, ...] = ()
     graph: Graph = Graph()
+    channels: dict[str, Channel] = {}
 
 
 def load_schema(path: str | Path) -> PlanSchema:
@@ -324,6 +344,11 @@ def _faults(schema: PlanSchema) -> Iterator[_Fault]:
     for i, invariant in enumerate(schema.invariants):
         for variable, kind in invariant.objects.items():
             yield from _known_object(schema, kind, ("invariants", i, "for", variable))
+    for name, channel in schema.channels.items():
+        if name == PLAN_CHANNEL:
+            yield ("channels", name), "plans are always hard-masked", "remove it"
+        elif channel.mode != "off" and not channel.grammar:
+            yield ("channels", name), f"a {channel.mode} channel needs a grammar", "name its file"
     if schema.graph.min_steps > schema.limits.max_steps:
         yield ("graph", "min_steps"), "is above limits.max_steps", "lower it"
     bearer = schema.service.bearer if schema.service else None

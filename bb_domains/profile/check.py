@@ -11,9 +11,10 @@ import typer
 from bb_domains.errors import ProfileError
 from bb_domains.profile.lint import GrammarFinding, lint_grammar
 from bb_domains.profile.lowering import lower, mask_grammar
+from bb_domains.profile.peg_lowering import PEG_SUFFIX, read_peg
 from bb_domains.profile.source import read_grammar
 
-SUFFIXES = (".lark",)
+SUFFIXES = (".lark", PEG_SUFFIX)
 
 
 def is_grammar(where: str) -> bool:
@@ -38,7 +39,9 @@ def say_grammars(where: str, start: str, as_json: bool) -> None:
     refused: list[ProfileError] = []
     for file in _grammars(path) if path.is_dir() else [path]:
         try:
-            source = read_grammar(file, start)
+            source = (
+                read_peg(file, start) if file.suffix == PEG_SUFFIX else read_grammar(file, start)
+            )
             lowered = lower(source)
             findings, grammar = lint_grammar(lowered), mask_grammar(lowered)
         except ProfileError as error:
