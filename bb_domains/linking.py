@@ -17,6 +17,9 @@ from bb_core.plan import MAX_STEPS, step_id
 from bb_core.trace import Trace, TraceStep
 from bb_domains.schema import PlanSchema
 
+MOST_DEPTH = 8
+"""Identifiers deeper in an answer are not looked for."""
+
 LEAST_CHARACTERS = 3
 """A shorter value names too much to be a reference."""
 
@@ -96,7 +99,7 @@ def _said(trace: Trace, earlier: Sequence[TraceStep], value: str | int) -> bool:
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Scalars of an answer by dotted path; references cannot go into lists."""
-    if not isinstance(value, Mapping):
+    if not isinstance(value, Mapping) or path.count(".") >= MOST_DEPTH:
         return
     for key, item in value.items():
         if not _WORD.fullmatch(str(key)):

@@ -13,7 +13,6 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import quote
 
-from bb_core.errors import BBError
 from bb_domains.recording import MOST_BYTES, Exchange, Recorder
 
 Message = MutableMapping[str, Any]
@@ -155,5 +154,5 @@ def _from_environ(
 def _record(recorder: Recorder, exchange: Exchange) -> None:
     try:
         recorder.add(exchange, time.monotonic())
-    except BBError as error:
-        _log.warning("not recorded: %s", error)
+    except Exception:  # whatever happens here, the service's answer is on its way
+        _log.exception("%s %s was not recorded", exchange.method, exchange.path)

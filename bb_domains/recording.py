@@ -9,7 +9,6 @@ fields as keyed hashes only (`privacy`), and identifiers become references (`lin
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -21,6 +20,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from bb_core.errors import BBError
+from bb_core.files import decode_json
 from bb_core.plan import MAX_STEPS
 from bb_core.trace import Trace, TraceStep, trace_line
 from bb_domains.errors import DomainError
@@ -270,9 +270,10 @@ def _typed(value: Any, schema: Mapping[str, Any]) -> Any:
 
 
 def _json(body: bytes) -> Any:
+    """The value of a body; None if it is no JSON, NaN included."""
     try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
+        return decode_json(body.decode(), where="body")
+    except (BBError, UnicodeDecodeError):
         return None
 
 
