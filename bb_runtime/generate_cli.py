@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,6 +25,8 @@ from bb_runtime.options import (
 if TYPE_CHECKING:
     from bb_domains.domain import Domain
     from bb_runtime.decode import Decoded
+    from bb_runtime.engine import Engine
+    from bb_runtime.fallback import Proposer
 
 app = typer.Typer(add_completion=False, help=__doc__)
 
@@ -47,43 +50,74 @@ def generate(
 ) -> None:
     """Decode a plan under the masks, draw it, check it, and with --run carry it out.
 
+    Where a rule stops the rail's plan before anything stands, the base plans instead.
+
     Example: bb generate "Where is order 1042?" --model bb-work/runs/rail/model
     """
-    from bb_core.plan import parse_plan
     from bb_domains.domain import load_domain
-    from bb_runtime.check import check_plan
-    from bb_runtime.decode import decode_plans
+    from bb_runtime.fallback import propose
     from bb_runtime.load import ModelSource, load_engine
 
     loaded = load_domain(domain)
     engine = load_engine(ModelSource(model, base, device, dtype))
-    (decoded,) = decode_plans(
-        engine.model,
-        engine.tokenizer,
-        [request],
-        loaded,
-        max_new_tokens=max_new_tokens,
-        temperature=temperature,
-        seed=seed,
-    )
-    certificate = check_plan(loaded, decoded.text)
-    if not json_output:
-        _draw(decoded)
-    elif not (run or dry_run):
-        _print_json(loaded, decoded)
+    budget = Budget(max_new_tokens, temperature, seed)
+    found: list[Decoded] = []
+    proposers = _proposers(engine, request, loaded, budget, found)
     if run or dry_run:
         from bb_runtime.plan_cli import log_path
-        from bb_runtime.run_plan import run_and_report
+        from bb_runtime.run_plan import fulfil_and_report
 
-        done = run_and_report(
+        done = fulfil_and_report(
             loaded,
-            parse_plan(decoded.text),
-            certificate,
+            proposers,
             log_path(log, work),
+            on_plan=None if json_output else lambda _: _draw(found[-1]),
             dry_run=dry_run,
             as_json=json_output,
         )
         raise typer.Exit(0 if done.status == "done" else 1)
+    propose(loaded, proposers)
+    if json_output:
+        _print_json(loaded, found[-1])
+    else:
+        _draw(found[-1])
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How a plan is decoded: most tokens, temperature (0 is greedy), seed."""
+
+    max_new_tokens: int
+    temperature: float
+    seed: int
+
+
+def _proposers(
+    engine: Engine, request: str, domain: Domain, budget: Budget, found: list[Decoded]
+) -> list[Proposer]:
+    """The rail, and after it the base it stands beside; what they decode goes to `found`."""
+    from bb_runtime.decode import decode_plans
+    from bb_runtime.fallback import Proposer
+
+    def decode(model: Any) -> str:
+        (decoded,) = decode_plans(
+            model,
+            engine.tokenizer,
+            [request],
+            domain,
+            max_new_tokens=budget.max_new_tokens,
+            temperature=budget.temperature,
+            seed=budget.seed,
+        )
+        found.append(decoded)
+        return decoded.text
+
+    from bb_nn.rail import DualRailForCausalLM
+
+    first = Proposer(engine.name, lambda: decode(engine.model))
+    if not isinstance(engine.model, DualRailForCausalLM):
+        return [first]
+    return [first, Proposer("base", lambda: decode(engine.model.base))]
 
 
 def _draw(decoded: Decoded) -> None:

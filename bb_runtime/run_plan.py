@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from bb_domains.kit import open_adapters
 from bb_runtime.carrier import Word
 from bb_runtime.check import Certificate
 from bb_runtime.execute import Execution, StepOutcome, execute, resume
+from bb_runtime.fallback import Proposal, Proposer, fulfil
 from bb_runtime.journal import open_journal
 from bem_kernel.ledger.chain import Ledger
 
@@ -47,6 +48,29 @@ def run_and_report(
             on_step=_say,
         )
     typer.echo(json.dumps(as_data(done, plan)) if as_json else _summary(done, log))
+    return done
+
+
+def fulfil_and_report(
+    domain: Domain,
+    proposers: Sequence[Proposer],
+    log: Path,
+    *,
+    on_plan: Callable[[Proposal], object] | None = None,
+    dry_run: bool = False,
+    as_json: bool = False,
+) -> Execution:
+    """Run what is proposed first and stopped by no rule, as `run_and_report`.
+
+    Raises:
+        PlanRefused: the last proposal is refused.
+        BBError: the log or the service's declaration is unusable; nothing was called then.
+    """
+    with Ledger(log) as ledger, open_adapters(domain) as adapters:
+        proposal, done = fulfil(
+            domain, proposers, adapters, ledger, on_plan=on_plan, on_step=_say, dry_run=dry_run
+        )
+    typer.echo(json.dumps(as_data(done, proposal.plan)) if as_json else _summary(done, log))
     return done
 
 

@@ -222,6 +222,28 @@ def test_generate_with_a_rail_beside_its_base(bb, base, tmp_path):
     assert code == 0 and "a  login" in out, err
 
 
+def test_the_base_plans_after_the_rail(base, shop):
+    """Both propose admissible plans: the same masks, another model."""
+    from bb_nn.base import load_base
+    from bb_nn.config import DualRailConfig
+    from bb_nn.rail import DualRailForCausalLM
+    from bb_runtime.check import check_plan
+
+    model, tokenizer = load_base(str(base))
+    rail = DualRailForCausalLM.from_base(
+        model, tokenizer, DualRailConfig(width=16, heads=2, skills=2)
+    )
+    found = []
+    budget = generate_cli.Budget(60, 0.0, 0)
+    proposers = generate_cli._proposers(Engine(rail, tokenizer, "rail"), "x", shop, budget, found)
+    assert [proposer.name for proposer in proposers] == ["rail", "base"]
+    for proposer in proposers:
+        check_plan(shop, proposer.propose())
+    assert len(found) == 2
+    alone = generate_cli._proposers(Engine(model, tokenizer, "b"), "x", shop, budget, found)
+    assert [proposer.name for proposer in alone] == ["b"]
+
+
 def test_a_plain_model_is_no_rail(bb, base):
     code, _, err = bb(generate_cli.app, "x", "--domain", SHOP, "--model", base)
     assert code == 2 and "holds no rail; a plain model is given by --base" in err
