@@ -155,10 +155,19 @@ class Driver:
     def _wake(self, tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self._device.key("WAKEUP")
         self._device.settle()
-        if self._book.front(self._device.dump()) != "lock":
+        front = self._book.front(self._device.dump())
+        if front != "lock":
             self._device.key("HOME")
-            self._arrive(tool, "home", "lock")
-        return {"locked": self._book.front(self._device.dump()) == "lock"}
+            self._device.settle()
+            front = self._book.front(self._device.dump())
+        if front not in ("home", "lock"):
+            self._device.key("MENU")  # the lock screen asks for the PIN only then
+            front = self._arrive(tool, "home", "lock")
+        return {"locked": front == "lock"}
+
+    def _look(self, tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
+        tree = self._device.dump()
+        return {"screen": self._book.front(tree), "asks": self._book.permission(tree)}
 
     def _unlock(self, tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
         self._type(tool, "lock", "pin_entry", self._secret(tool, "BB_PHONE_PIN"), check=False)
@@ -204,10 +213,9 @@ class Driver:
         self._type(tool, "contacts", "search_contacts", name)
         self._tap(tool, "contacts", "contact_row", name)
         self._arrive(tool, "contact")
-        tree = self._device.dump()
         shown = {
-            "name": self._book.shown(tree, "contact", "contact_title"),
-            "number": self._book.shown(tree, "contact", "contact_number"),
+            "name": self._shown(tool, "contact", "contact_title"),
+            "number": self._shown(tool, "contact", "contact_number"),
         }
         if shown["name"] != name:
             raise ToolFailed(tool, CONFLICT, "the screen shows another contact")
@@ -216,7 +224,7 @@ class Driver:
     def _type_recipient(self, tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
         to = _arg(tool, args, "to")
         self._type(tool, "composer", "recipient_field", to)
-        number = self._book.shown(self._device.dump(), "composer", "recipient_number")
+        number = self._shown(tool, "composer", "recipient_number")
         return {"id": self._bound("draft"), "to": to, "number": number}
 
     def _type_time(self, tool: str, args: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,14 +268,16 @@ class Driver:
 
     def _reviewed(self, tool: str) -> dict[str, Any]:
         """What the review screen says."""
-        tree = self._device.dump()
-        amount = re.search(
-            r"[0-9]+(?:\.[0-9]{1,2})?", self._book.shown(tree, "review", "review_amount")
-        )
-        payee = self._book.shown(tree, "review", "review_payee")
+        amount = re.search(r"[0-9]+(?:\.[0-9]{1,2})?", self._shown(tool, "review", "review_amount"))
+        payee = self._shown(tool, "review", "review_payee")
         if not payee or amount is None:
             raise ToolFailed(tool, CONFLICT, "the review screen does not say what is paid")
         return {"payee": payee, "amount": float(amount[0])}
+
+    def _shown(self, tool: str, screen: str, element: str) -> str:
+        """What a label shows; "" if it is not on the screen."""
+        node = self._sought(tool, screen, element)
+        return self._book.value(node, element) if node is not None else ""
 
     def _bound(self, kind: str) -> str:
         self._n_bound += 1
@@ -322,10 +332,11 @@ class Driver:
         return None
 
     def _scroll(self, tree: Node, direction: int) -> None:
-        """Drag half a screen; upwards for what lies below."""
+        """Drag over a third of the screen, above any keyboard; upwards for what lies below."""
         bounds = tree.bounds
-        x, middle = bounds.center
-        by = (bounds.bottom - bounds.top) // 5 * direction
+        height = bounds.bottom - bounds.top
+        x, middle = bounds.center[0], bounds.top + height * 2 // 5
+        by = height // 6 * direction
         self._device.swipe((x, middle + by), (x, middle - by))
 
     def _tap(self, tool: str, screen: str, element: str, row: str = "") -> None:
@@ -377,6 +388,7 @@ def _name(screen: str) -> str:
 _TOOLS: Mapping[str, Callable[[Driver, str, Mapping[str, Any]], dict[str, Any]]] = {
     "wake": Driver._wake,
     "unlock": Driver._unlock,
+    "look": Driver._look,
     "press_home": Driver._press_home,
     "allow_permission": Driver._allow,
     "deny_permission": Driver._deny,

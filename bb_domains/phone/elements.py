@@ -103,8 +103,10 @@ class Book(_Strict):
     def shown(self, tree: Node, screen: str, element: str) -> str:
         """What a label of a screen shows, without the words that introduce it; "" if nothing."""
         node = self.find(tree, screen, element)
-        if node is None:
-            return ""
+        return self.value(node, element) if node is not None else ""
+
+    def value(self, node: Node, element: str) -> str:
+        """What a label shows, without the words that introduce it."""
         for say in self.elements[element].says:
             if node.text.casefold().startswith(f"{say}:".casefold()):
                 return node.text[len(say) + 1 :].strip()
@@ -119,19 +121,25 @@ class Book(_Strict):
         return next((name for name, phrase in phrases if phrase in said), "")
 
     def name_of(self, tree: Node, node: Node) -> str:
-        """The element of the screen in front that a node is, a row with its text; "" if none."""
+        """The element of the screen in front that a node is, a row with its text; "" if none.
+
+        A node that is none itself but holds exactly one, as the row of a switch does, counts as
+        that: a tap on either does the same.
+        """
         screen = self.front(tree)
         if not screen:
             return ""
         app = self.screens[screen].app
-        package = self.apps[app]
+        within = set()
         for name, element in self.apps_elements.get(app, {}).items():
-            found = self._candidates(tree, name, package)
-            if any(one.bounds == node.bounds for one in found) and (
-                element.role == "row" or len(found) == 1
-            ):
+            found = self._candidates(tree, name, self.apps[app])
+            if element.role != "row" and len(found) != 1:
+                continue
+            if any(one.bounds == node.bounds for one in found):
                 return f"{name}:{node.text or node.desc}" if element.role == "row" else name
-        return ""
+            if element.role in ("switch", "field") and any(one in node.walk() for one in found):
+                within.add(name)
+        return within.pop() if len(within) == 1 else ""
 
     def _rank(self, tree: Node, name: str) -> tuple[int, int]:
         """A window that lies above others comes first, then the screen with the most marks."""

@@ -79,9 +79,16 @@ class Handset:
         switches: what is on.
         events, sent, payments: what is kept, oldest first.
         locked, awake: as it stands.
+        pin_shown: whether the lock screen asks for the PIN already.
         screen: what is in front, dialogs apart.
         asking: what the app in front asks for; "" if it does not.
+        answered: the apps that have had an answer.
+        refused: what apps were refused: app, permission.
+        logged_in: whether the bank has had its PIN.
+        person: the contact that was opened last.
         fields: what was typed, by element.
+        focus: the field that has the focus; "" if none has.
+        scroll: rows of the body that are scrolled away.
         hits: names of what taps and drags hit, "" where nothing was, with the screen hit.
         changes: what was changed, oldest first: kind and values.
     """
@@ -96,9 +103,11 @@ class Handset:
     payments: list[tuple[str, float]] = field(default_factory=list)
     locked: bool = False
     awake: bool = False
+    pin_shown: bool = False
     screen: str = "home"
     asking: str = ""
     answered: set[str] = field(default_factory=set)
+    refused: set[tuple[str, str]] = field(default_factory=set)
     logged_in: bool = False
     person: str = ""
     fields: dict[str, str] = field(default_factory=dict)
@@ -117,6 +126,7 @@ class Handset:
             sent=list(self.sent),
             payments=list(self.payments),
             answered=set(self.answered),
+            refused=set(self.refused),
             fields=dict(self.fields),
             hits=list(self.hits),
             changes=list(self.changes),
@@ -126,7 +136,7 @@ class Handset:
     def front(self) -> str:
         """The screen that is shown, dialogs and lock screen included."""
         if self.locked:
-            return "lock"
+            return "lock" if self.pin_shown else "keyguard"
         return "permission" if self.asking else self.screen
 
     def dump(self) -> Node:
@@ -173,6 +183,8 @@ class Handset:
                 self._go("home")
                 self.logged_in = False
                 self.asking = ""
+            case "MENU":
+                self.pin_shown = True
             case "BACK" if self.focus:
                 self.focus = ""
             case "BACK":
@@ -204,7 +216,7 @@ class Handset:
 
     def _picture(self, screen: str, scroll: int) -> Picture:
         book = load_book()
-        package = book.apps[book.screens[screen].app]
+        package = book.apps["lock" if screen == "keyguard" else book.screens[screen].app]
         shown = tuple(self._items(screen))
         more = extras(self.layout, screen, random.Random(f"{self.seed}/{screen}"))
         buttons = [Item(name, "button") for name in _BUTTONS.get(screen, ())]
@@ -244,8 +256,13 @@ class Handset:
                 pass
 
     def _number(self, to: str) -> str:
-        """The number that a message to somebody goes to; "" if it is not known."""
-        return self.contacts.get(to, to if re.fullmatch(r"\+?[0-9]{3,15}", to) else "")
+        """The number that a message to somebody goes to; "" if it is not known.
+
+        Names are known to messages unless it was refused the contacts.
+        """
+        if re.fullmatch(r"\+?[0-9]{3,15}", to):
+            return to
+        return "" if ("messages", "contacts") in self.refused else self.contacts.get(to, "")
 
     def _go(self, screen: str) -> None:
         for name in _FORMS.get(screen, ()):
@@ -286,6 +303,8 @@ class Handset:
         self.answered.add(asked)
         if allowed:
             self.changes.append(("grant", self.asking))
+        else:
+            self.refused.add((asked, self.asking))
         self.asking = ""
 
     def _call(self) -> None:

@@ -1,16 +1,19 @@
 """Requests of every split: which wishes, on which phone, under which rules, in which words.
 
-A request is kept if its plan succeeds on its phone without an incident. Wording, layout, policy and
-composition are drawn apart; each `unseen_` split holds out one of them and keeps the others.
+A request is kept if its plan succeeds on its phone, every guard holds, and no incident happens.
+Wording, layout, policy and composition are drawn apart; each `unseen_` split holds out one of them
+and keeps the others.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from bb_core.errors import BBError
-from bb_core.plan import MAX_STEPS
+from bb_core.plan import MAX_STEPS, parse_reference
+from bb_domains.guards import holds, parse_guard
 from bb_domains.phone.handset import Handset, make_handset
 from bb_domains.phone.layouts import LAYOUTS, layout_named
 from bb_domains.phone.people import (
@@ -92,10 +95,28 @@ def _request(
         plan = make_plan(goals, policy)
         label = {"goals": [goal.as_label() for goal in goals]}
         request = Request(name, split, skin.name, text, plan, seed, layout, policy.name, label)
-        phone = simulated(request)
-        if try_plan(phone, plan).done and not any(phone.incidents().values()):
+        if _succeeds(schema, request):
             return request
     raise BBError("no new request found", where=f"requests: {split}", fix="ask for fewer")
+
+
+def _succeeds(schema: PlanSchema, request: Request) -> bool:
+    """Whether the plan runs to its end with every guard holding and no incident."""
+    phone, results = simulated(request), dict[str, Mapping[str, Any]]()
+    outcome = try_plan(phone, request.plan)
+    if not outcome.done or any(phone.incidents().values()):
+        return False
+    for step, done in zip(request.plan.steps, outcome.steps, strict=True):
+        tool, known = schema.tools[step.tool], dict(step.args)
+        for arg in tool.handles:
+            reference = parse_reference(step.args[arg])
+            assert reference is not None
+            known[arg] = results[reference.step]
+        results[step.id] = done.result
+        guards = (parse_guard(text, tool.properties, step.tool) for text in tool.guards)
+        if not all(holds(guard, known) for guard in guards):
+            return False
+    return True
 
 
 def _policy(split: str, rng: random.Random) -> Policy:

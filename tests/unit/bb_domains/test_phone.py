@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from bb_core.plan import Plan, Step, plan_text, rename_steps, step_id
 from bb_domains.domain import Domain, make_domain
 from bb_domains.errors import Inadmissible, PlanGrammarError
 from bb_domains.grammar import parse_with_lark
-from bb_domains.phone import plan_schema, requests, simulator
+from bb_domains.phone import SCHEMA, plan_schema, requests, simulator
 from bb_domains.phone.driver import TAPS, TOOLS, TYPINGS, Driver
 from bb_domains.phone.elements import ELEMENTS, load_book
 from bb_domains.phone.handset import PIN, Handset, make_handset
@@ -22,6 +24,7 @@ from bb_domains.phone.planner import held_out_pairs
 from bb_domains.phone.policies import ALLOWED, ASKING_APPS, POLICIES, policy_named
 from bb_domains.phone.simulated import INCIDENTS, SECRETS, PhoneSimulator
 from bb_domains.phone.skins import skins
+from bb_domains.phone.tree import Bounds, Node, hit
 from bb_domains.simulation import SPLITS, Request, record, try_plan
 from bb_domains.tools import ToolFailed
 
@@ -31,6 +34,7 @@ def domain() -> Domain:
     return make_domain(plan_schema())
 
 
+@cache
 def first(kind: str, policy: str = "open") -> Request:
     """The first training request that has one goal of this kind, under a policy."""
     split = "unseen_policies" if POLICIES[policy].held_out else "train"
@@ -433,3 +437,56 @@ def test_a_phone_says_nothing_while_it_sleeps() -> None:
     with pytest.raises(BBError, match=r"no app 'org\.example\.games'"):
         phone.launch("org.example.games")
     assert PIN not in repr(phone.dump())
+
+
+def test_a_probe_tells_what_is_in_front() -> None:
+    phone = phone_of(policy="messages_ask")
+    driver = Driver(phone, load_book(), SECRETS)
+    driver.call("wake", {})
+    assert driver.call("look", {}) == {"screen": "home", "asks": ""}
+    driver.call("open_messages", {})
+    assert driver.call("look", {}) == {"screen": "permission", "asks": "contacts"}
+    schema = plan_schema()
+    for tool, tap in TAPS.items():
+        probe = schema.tools[tool].probe
+        assert probe is not None and probe.happened == f'result.screen == "{tap.leads_to}"'
+        assert tap.screen != tap.leads_to  # else the probe could not tell
+    assert [name for name, tool in schema.tools.items() if tool.effect == "read"] == ["look"]
+    assert not schema.graph.parallel
+
+
+def test_who_refuses_the_contacts_cannot_write_to_names() -> None:
+    request = first("message", "messages_ask")
+    steps = tuple(
+        replace(step, tool="deny_permission") if step.tool == "allow_permission" else step
+        for step in request.plan.steps
+    )
+    phone = simulator(request)
+    assert not try_plan(phone, Plan(steps)).done
+    assert phone.phone.sent == []
+    driver = Driver(phone.phone, load_book(), SECRETS)
+    assert driver.call("type_recipient", {"to": "+12015550100"})["number"] == "+12015550100"
+    assert driver.call("type_recipient", {"to": next(iter(phone.phone.contacts))})["number"] == ""
+
+
+def test_the_row_of_a_switch_is_the_switch() -> None:
+    place = Bounds(0, 100, 1000, 200)
+    switch = Node(Bounds(900, 100, 1000, 200), "Switch", "org.example.settings", "wifi")
+    row = Node(place, "LinearLayout", "org.example.settings", clickable=True, children=(switch,))
+    title = Node(Bounds(0, 0, 10, 10), "TextView", "org.example.settings", "settings_title")
+    tree = Node(Bounds(0, 0, 1000, 2000), package="org.example.settings", children=(title, row))
+    book = load_book()
+    touched = hit(tree, (100, 150))
+    assert touched == row and book.name_of(tree, row) == "switch_wifi"
+    assert book.find(tree, "settings", "switch_wifi") == switch
+
+
+def test_the_readme_runs() -> None:
+    text = (SCHEMA.parent / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+    for name in re.findall(r"^\| `([^|]+)` \|", text, re.MULTILINE):
+        for file in re.findall(r"[a-z_]+\.(?:py|yaml)", name):
+            assert (SCHEMA.parent / file).exists(), file
+    for incident in INCIDENTS:
+        assert f"`{incident}`" in text

@@ -132,14 +132,16 @@ def first(layout: str, policy: str) -> Request:
     return next(
         r
         for r in requests(split, 400, 2)
-        if (r.layout, r.policy) == (layout, policy) and len(r.plan.steps) > 6
+        if (r.layout, r.policy) == (layout, policy)
+        and (len(r.plan.steps) > 6 or policy == "locked")
     )
 
 
 @pytest.mark.parametrize(
     ("layout", "policy"),
     [
-        ("old", "bank_asks"),
+        ("old", "locked"),
+        pytest.param("old", "bank_asks", marks=pytest.mark.slow),
         pytest.param("small", "messages_ask", marks=pytest.mark.slow),
         pytest.param("toolbar", "locked", marks=pytest.mark.slow),
         pytest.param("dense", "calendar_asks", marks=pytest.mark.slow),

@@ -127,7 +127,7 @@ def recorded(request: Request) -> Recorded:
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_a_recorded_plan_is_read_back(split: str) -> None:
-    for request in requests(split, 6, 8):
+    for request in requests(split, 4, 8):
         found = recorded(request).macro()
         assert found.strange == ()
         calls = [(step.tool, step.args) for step in found.steps]
