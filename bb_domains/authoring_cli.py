@@ -64,6 +64,7 @@ def import_mcp(
     command: Annotated[
         str, typer.Option("--command", help="Command that runs the server on stdin and stdout.")
     ] = "",
+    url: Annotated[str, typer.Option("--url", help="Address of a server instead.")] = "",
     file: Annotated[
         Path | None, typer.Option("--file", help="JSON answer to tools/list instead.")
     ] = None,
@@ -72,25 +73,28 @@ def import_mcp(
 ) -> None:
     """Make a domain from the tools of a server of the Model Context Protocol.
 
-    With --command the folder's package also calls the tools, through the same command.
+    With --command or --url the folder's package also calls the tools, in the same way. The variable
+    BB_MCP_TOKEN is sent to --url as bearer token.
 
     Example: bb domain import-mcp --command "python -m my_server" --out bb-work/domains/mine
     """
+    import os
     import shlex
 
-    from bb_domains.mcp import package_text, running_server
+    from bb_domains.mcp import package_text, remote_server, running_server
     from bb_domains.tool_lists import import_tools
 
-    if bool(command) == (file is not None):
-        raise UsageError("takes --command or --file", where="import-mcp", fix="give one of them")
+    if [bool(command), bool(url), file is not None].count(True) != 1:
+        what = "takes one of --command, --url and --file"
+        raise UsageError(what, where="import-mcp", fix="give one of them")
     called = name or _domain_name(out)
     if file is not None:
         _save(import_tools(file, called, overlay), out)
         return
     words = shlex.split(command)
-    with running_server(words) as server:
+    with remote_server(url, os.environ) if url else running_server(words) as server:
         schema = import_tools({"tools": server.list_tools()}, called, overlay)
-    _save(schema, out, package_text(words))
+    _save(schema, out, package_text(url or words))
 
 
 @app.command()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from bb_core.cli import run_app
@@ -14,7 +17,9 @@ from bb_core.errors import BBError
 from bb_domains.cli import app
 from bb_domains.domain import load_domain
 from bb_domains.kit import open_adapters
-from bb_domains.mcp import running_server
+from bb_domains.mcp import McpServer, running_server
+from bb_domains.mcp_http import connected
+from bb_domains.mcp_stdio import StdioPeer
 from bb_domains.tools import ToolFailed
 
 SERVER = '''
@@ -84,7 +89,8 @@ def test_tools_are_listed_and_called(command: list[str]) -> None:
             server.call("math_double", {"n": 9})
         with pytest.raises(ToolFailed, match="has ended"):
             server.call("math_double", {"n": 4})
-    assert server.process.returncode == 3
+    assert isinstance(server.peer, StdioPeer)
+    assert server.peer.process.returncode == 3
 
 
 def test_a_server_becomes_a_domain_that_runs(
@@ -108,7 +114,7 @@ def test_a_command_or_a_file_is_needed(tmp_path: Path, capsys: pytest.CaptureFix
     with pytest.raises(SystemExit) as stop:
         run_app(app, "x", ["import-mcp", "--out", str(tmp_path / "x")])
     assert stop.value.code == 2
-    assert "takes --command or --file; give one of them" in capsys.readouterr().err
+    assert "takes one of --command, --url and --file; give one" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -135,3 +141,63 @@ def test_a_command_that_is_none_is_named() -> None:
         running_server(["/no/such/program"]),
     ):
         pass
+
+
+def endpoint(request: httpx.Request) -> httpx.Response:
+    """A server that answers in JSON, or in events if it is a call; it insists on its session."""
+    message: dict[str, Any] = json.loads(request.content)
+    assert request.headers["accept"] == "application/json, text/event-stream"
+    if request.headers.get("authorization") != "Bearer t":
+        return httpx.Response(401)
+    number, method = message.get("id"), message["method"]
+    if method == "initialize":
+        told = {"jsonrpc": "2.0", "id": number, "result": {"protocolVersion": "2025-06-18"}}
+        return httpx.Response(200, json=told, headers={"Mcp-Session-Id": "s1"})
+    assert request.headers["mcp-session-id"] == "s1"
+    if number is None:
+        return httpx.Response(202)
+    if method == "tools/list":
+        return httpx.Response(200, json={"id": number, "result": {"tools": [{"name": "up"}]}})
+    if message["params"]["name"] == "gone":
+        return httpx.Response(302, headers={"location": "http://elsewhere/"})
+    progress = {"jsonrpc": "2.0", "method": "notifications/progress"}
+    result = {"jsonrpc": "2.0", "id": number, "result": {"structuredContent": {"n": 3}}}
+    text = f": hello\n\ndata: {json.dumps(progress)}\n\nevent: message\n"
+    first, rest = json.dumps(result).split(" ", 1)
+    text += f"data: {first}\ndata: {rest}\n\n"
+    return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
+
+
+def test_a_server_at_a_url_is_listed_and_called() -> None:
+    with (
+        httpx.Client(transport=httpx.MockTransport(endpoint)) as client,
+        connected("http://tools.example/mcp", "t", client) as peer,
+    ):
+        peer.ask("initialize", {})
+        peer.tell({"method": "notifications/initialized"})
+        server = McpServer(peer)
+        assert [tool["name"] for tool in server.list_tools()] == ["up"]
+        assert server.call("up", {"n": 2}) == {"n": 3}
+        with pytest.raises(ToolFailed, match="tool gone: answers 302"):
+            server.call("gone", {})
+
+
+def test_a_server_at_a_url_that_refuses_is_named() -> None:
+    with (
+        httpx.Client(transport=httpx.MockTransport(endpoint)) as client,
+        connected("http://tools.example/mcp", "wrong", client) as peer,
+        pytest.raises(BBError, match=r"MCP server http://tools.example/mcp: answers 401; check"),
+    ):
+        peer.ask("initialize", {})
+
+
+def test_a_server_at_a_url_where_nobody_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        run_app(
+            app, "x", ["import-mcp", "--url", "http://127.0.0.1:1/", "--out", str(tmp_path / "x")]
+        )
+    assert stop.value.code == 1
+    assert "MCP server http://127.0.0.1:1/: cannot be reached: " in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
