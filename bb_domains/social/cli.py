@@ -1,4 +1,7 @@
-"""`bb social`: what people at a desk do themselves: read the inbox, look at drafts, decide."""
+"""What people at a desk do themselves: read the inbox, look at drafts, decide.
+
+A server to try it all with is `python -m bb_domains.social serve`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,11 @@ if TYPE_CHECKING:
 
     from bb_domains.social.mastodon import RealDesk
 
-app = typer.Typer(no_args_is_help=True, help="A desk on a social network: inbox, drafts, approval.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="A desk on a social network: inbox, drafts, approval.",
+)
 
 
 def _desk() -> AbstractContextManager[RealDesk]:
@@ -27,7 +34,7 @@ def _desk() -> AbstractContextManager[RealDesk]:
 def inbox() -> None:
     """List messages with the numbers that plans call them by.
 
-    Example: bb social inbox
+    Example: python -m bb_domains.social inbox
     """
     from bb_domains.social.mastodon import MastodonNetwork
 
@@ -41,7 +48,7 @@ def inbox() -> None:
 def drafts() -> None:
     """List drafts that are not published yet, and whose approval they need.
 
-    Example: bb social drafts
+    Example: python -m bb_domains.social drafts
     """
     with _desk() as real:
         for draft in real.store.drafts():
@@ -59,7 +66,7 @@ def decide(
 ) -> None:
     """Approve a draft as it stands, or not; a later change of its text voids the decision.
 
-    Example: bb social decide draft-1f00 --as editor --by "Nora Lund"
+    Example: python -m bb_domains.social decide draft-1f00 --as editor --by "Nora Lund"
     """
     from bb_core.errors import BBError
     from bb_domains.social.policies import ROLES
@@ -69,7 +76,9 @@ def decide(
     with _desk() as real:
         found = real.store.get(draft)
         if found is None:
-            raise BBError("there is no such draft", where=draft, fix="see bb social drafts")
+            raise BBError(
+                "there is no such draft", where=draft, fix="see python -m bb_domains.social drafts"
+            )
         name = ROLES[ROLES.index(role)]
         real.store.record_decision(found, name, yes=not no, who=who)
         typer.echo(f"{draft} {'not ' * no}approved by the {name}")
@@ -81,10 +90,35 @@ def number(
 ) -> None:
     """Give a post on the server a number that plans can call it by.
 
-    Example: bb social number 109372843234
+    Example: python -m bb_domains.social number 109372843234
     """
     with _desk() as real:
         typer.echo(str(real.store.number_of("status", remote)))
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option("--port", help="On 127.0.0.1; 0 for a free one.")] = 3000,
+    seed: Annotated[int, typer.Option("--seed", help="Makes the network.")] = 0,
+    layout: Annotated[str, typer.Option("--layout", help="Kind of organisation.")] = "club",
+) -> None:
+    """Speak Mastodon over a made-up network until Ctrl-C; the token is `BB_SOCIAL_TOKEN`.
+
+    Example: BB_SOCIAL_TOKEN=secret python -m bb_domains.social serve --port 3000
+    """
+    import threading
+
+    from bb_core.errors import BBError
+    from bb_domains.social import server
+    from bb_domains.social.world import make_world
+
+    token = os.environ.get("BB_SOCIAL_TOKEN", "")
+    if not token:
+        raise BBError("not set", where="BB_SOCIAL_TOKEN", fix="export a word of your choice")
+    instance = server.Instance(make_world(seed, layout, "standard"), token)
+    with server.serve(instance, port) as url:
+        typer.echo(url)
+        threading.Event().wait()
 
 
 @app.command()
@@ -94,7 +128,7 @@ def check(
 ) -> None:
     """Look for personal data in a text; exit 1 if there is any.
 
-    Example: bb social check "call Nora on 030 5550123"
+    Example: python -m bb_domains.social check "call Nora on 030 5550123"
     """
     from bb_domains.social.pii.find import find_pii, redact_pii
 

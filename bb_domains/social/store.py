@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ _LAST = {"message": 999, "status": 9999}
 
 
 class DeskStore:
-    """Drafts, approvals and numbers in one file.
+    """Drafts, approvals and numbers in one file; any thread may ask.
 
     Args:
         path: the file; made if there is none.
@@ -49,12 +50,16 @@ class DeskStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.RLock()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=10.0)
+            self._db = sqlite3.connect(
+                path, isolation_level=None, timeout=10.0, check_same_thread=False
+            )
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA secure_delete = ON")  # what was redacted is gone
             self._db.executescript(_TABLES)
         except (OSError, sqlite3.Error) as error:
             raise BBError(f"no desk: {error}", where=str(path), fix="name another folder") from None
@@ -80,7 +85,8 @@ class DeskStore:
 
     def drafts(self) -> list[Draft]:
         """All drafts that are not published yet."""
-        rows = self._db.execute("SELECT body FROM drafts ORDER BY rowid").fetchall()
+        with self._lock:
+            rows = self._db.execute("SELECT body FROM drafts ORDER BY rowid").fetchall()
         return [draft for (body,) in rows if not (draft := Draft(**json.loads(body))).number]
 
     def record_decision(self, draft: Draft, role: Role, *, yes: bool, who: str) -> None:
@@ -156,12 +162,14 @@ class DeskStore:
         self._do("DELETE FROM calls WHERE key = ?", key)
 
     def _one(self, query: str, *values: Any) -> tuple[Any, ...] | None:
-        found: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
+        with self._lock:
+            found: tuple[Any, ...] | None = self._db.execute(query, values).fetchone()
         return found
 
     def _do(self, statement: str, *values: Any) -> None:
         try:
-            self._db.execute(statement, values)
+            with self._lock:
+                self._db.execute(statement, values)
         except sqlite3.Error as error:
             raise BBError(
                 f"not kept: {error}", where=str(self._path), fix="look at the disk"
@@ -169,10 +177,11 @@ class DeskStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")

@@ -22,12 +22,14 @@ from bb_domains.social.pii.span import Span
 from bb_domains.social.pii.text import before
 
 _CUE = re.compile(
-    r"\b(?:ssn|social security|tax|steuer|tin|nin|national|id|identity|insurance|nhs|bsn|"
+    r"\b(?:ssn|social|tax|steuer|tin|nin|national|id|identity|insurance|nhs|bsn|"
     r"burgerservicenummer|pesel|cpf|aadhaar|personnummer|passport|ni|citizen)\b[^.!?]{0,24}$",
     re.I,
 )
 _PASSPORT = re.compile(
-    r"\bpassport\b(?: (?:no|nr)\b\.)?[^.!?\d]{0,16}?\b(?=[A-Z]{0,2}\d)([A-Z0-9]{6,9})\b", re.I
+    r"\b(?:passport|reisepass|(?:personal)?ausweis|(?:id|identity) card|driving licen[cs]e)\b"
+    r"(?: (?:no|nr)\b\.)?[^.!?\d]{0,16}?\b(?=[A-Z]{0,2}\d)([A-Z0-9]{6,9})\b",
+    re.I,
 )
 _MONTHS = (
     "jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?"

@@ -49,8 +49,10 @@ _OTHER_CUE = re.compile(
     r"|account|version|no|nr)\b\.?|#)[^.!?\d]{0,12}$",
     re.I,
 )
-_YEARS = re.compile(r"(?:19|20)\d\d[-/ ](?:19|20)\d\d")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:[ .]\d{3})*[ .]000(?!\d)")
+_YEARS = re.compile(r"(?:19|20)\d\d[-/ ](?:19|20)\d\d(?!\d)")
 _DATE = re.compile(r"(?:\d{4}([-/. ])\d{1,2}\1\d{1,2}|\d{1,2}([-/. ])\d{1,2}\2\d{2,4})(?!\d)")
+_NO_NUMBERS = (_THOUSANDS, _YEARS, _DATE)  # of telephones
 _V4 = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\d)(?!\.\d)")
 _V6 = re.compile(r"(?<![\w:.])[0-9A-Fa-f:]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*[0-9A-Fa-f:](?![\w:])")
 _LONG_GROUP = re.compile(r"[0-9A-Fa-f]{3}|^::|\d\.\d")
@@ -112,7 +114,7 @@ def find_phones(text: str) -> Iterator[Span]:
     for match in _LOCAL.finditer(text):
         lead, found = before(text, match.start()), match[0]
         n = len(digits_of(found))
-        if not 6 <= n <= 13 or _DATE.match(found) or _YEARS.fullmatch(found) or ipv4(found):
+        if not 6 <= n <= 13 or ipv4(found) or any(p.match(found) for p in _NO_NUMBERS):
             continue
         national = (_NANP.fullmatch(found) or _TRUNK.fullmatch(found)) and n >= 9
         if _CALL_CUE.search(lead) or (national and not _OTHER_CUE.search(lead)):
