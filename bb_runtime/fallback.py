@@ -24,6 +24,7 @@ from bb_runtime.check import Certificate, check_plan
 from bb_runtime.errors import PlanRefused
 from bb_runtime.execute import execute
 from bb_runtime.execution import Execution, OnStep
+from bb_runtime.journal import open_journal
 from bb_runtime.run_log import now
 from bem_kernel.ledger.chain import Ledger
 
@@ -131,12 +132,20 @@ def fulfil(
             return proposal, done
         entry = {"event": "fallback", "at": now(), "run": done.run, "rule": done.rule}
         ledger.append({**entry, "proposer": proposal.proposer, "next": left[0].name})
+        if not dry_run:
+            _give_way(ledger, done.run)
 
 
 def is_violation(done: Execution) -> bool:
     """Whether a rule stopped a plan of which nothing stands."""
     stopped = done.rule in ("guard", "precondition", "invariant")
     return stopped and done.status in ("failed", "undone") and not done.stands
+
+
+def _give_way(ledger: Ledger, run: str) -> None:
+    """Keep a run whose place another takes from going on later: that would do things twice."""
+    with open_journal(ledger.path) as journal:
+        journal.forget(run)
 
 
 def _log_refusal(ledger: Ledger, proposer: str, text: str, refusal: PlanRefused) -> None:

@@ -131,6 +131,8 @@ def _follow(view: RunView, entry: Mapping[str, Any]) -> None:
         view.status = "running"
     elif event == "end":
         view.status, view.step, view.reason = entry["status"], step, entry["reason"]
+        if entry["in_doubt"]:
+            view.steps |= {n: "in doubt" for n, found in view.steps.items() if found == "called"}
     elif event in ("call", "result", "word", "probe"):
         status = _step_status(entry)
         name = step.removeprefix(UNDO)

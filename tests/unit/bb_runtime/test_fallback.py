@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bb_domains.tools import ToolFailed
-from bb_runtime.errors import PlanRefused
+from bb_runtime.errors import ExecutionRefused, PlanRefused
+from bb_runtime.execute import resume
 from bb_runtime.fallback import Proposer, fulfil, propose
 from bem_kernel.ledger.chain import Ledger, read_entries
 
@@ -46,6 +47,8 @@ def test_a_violation_is_followed_by_the_base_rail(shop, service, log, plan_json)
         proposal, done = fulfil(shop, proposers(plan_json, SMALL), service, ledger)
     assert (proposal.proposer, done.status) == ("base", "done")
     (entry,) = events(log, "fallback")
+    with Ledger(log) as ledger, pytest.raises(ExecutionRefused, match="has ended: failed"):
+        resume(shop, entry["run"], service, ledger)
     assert (entry["proposer"], entry["next"], entry["rule"]) == ("builder", "base", "guard")
 
 

@@ -96,8 +96,11 @@ def test_a_run_in_doubt_stands_until_somebody_says_yes(bench):
     assert (again.status, again.step) == ("in_doubt", "c")
     assert again.reason == "change_city failed: nobody knows whether it happened"
     assert at.service.tools.count("change_city") == 1
+    (view,) = run_views(at.log)
+    assert (view.status, view.steps["c"], view.steps["d"]) == ("in_doubt", "in doubt", "waiting")
     last = at.resume(words={"c": True})
     assert last.status == "done" and last.run == done.run
+    assert set(run_views(at.log)[0].steps.values()) == {"ok"}
     assert at.service.tools.count("change_city") == 1
     assert at.service.tools.count("refund_order") == 1
     assert at.events("word") == [{"event": "word", "run": done.run, "step": "c", "happened": True}]
@@ -417,6 +420,15 @@ def test_a_dry_run_leaves_no_journal(bench):
     at = bench()
     at.run(dry_run=True)
     assert not journal_path(at.log).exists()
+
+
+def test_an_interrupted_write_is_shown_in_doubt(bench):
+    at = bench()
+    at.service.failures["change_city"] = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
+        at.run()
+    (view,) = run_views(at.log)
+    assert (view.status, view.steps["c"]) == ("interrupted", "in doubt")
 
 
 def test_an_interrupted_run_goes_on(bench):
