@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from llguidance import LLMatcher
 from transformers import PreTrainedTokenizerBase
 
@@ -19,6 +20,7 @@ from bb_runtime.job import Constraint
 from bb_runtime.masks import compile_matcher, schema_rows, wrap_tokenizer
 from bb_runtime.matcher_row import MatcherRow
 from bb_runtime.plan_mask import PlanLanguage
+from bb_runtime.plan_row import PlanRow
 
 
 def keep_to_schema(
@@ -72,7 +74,8 @@ def keep_to_plans(
     Raises:
         MaskError: the budget is too small for any plan.
     """
-    return PlanLanguage(tokenizer, domain, max_new_tokens).start
+    language = PlanLanguage(tokenizer, domain, max_new_tokens)
+    return lambda: ForcedPlanRow(language.start(), language.n_words)
 
 
 class ForcedRow(MatcherRow):
@@ -97,6 +100,67 @@ class ForcedRow(MatcherRow):
         if self._matcher.is_stopped() and self._matcher.is_accepting():
             self.finished = True
         return taken
+
+
+class ForcedPlanRow:
+    """A row of a plan that takes what has no alternative; see `job.Forcing`.
+
+    Args:
+        row: the plan's.
+        n_words: words of a mask.
+    """
+
+    def __init__(self, row: PlanRow, n_words: int) -> None:
+        self._row, self._n_words = row, n_words
+        self._words: np.ndarray | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the end-of-sequence token has been taken."""
+        return self._row.finished
+
+    def fork(self) -> ForcedPlanRow:
+        """An independent copy."""
+        return ForcedPlanRow(self._row.fork(), self._n_words)
+
+    def consume(self, token: int) -> bool:
+        """Take one token; False where it was not allowed."""
+        self._words = None
+        return self._row.consume(token)
+
+    def fill(self, words: np.ndarray) -> None:
+        """Write the mask of the next token."""
+        words[:] = self._mask()
+
+    def _mask(self) -> np.ndarray:
+        if self._words is None:
+            self._words = np.zeros(self._n_words, dtype=np.int32)
+            self._row.fill(self._words)
+        return self._words
+
+    def take_forced(self) -> list[int]:
+        """Take tokens while the plan or its mask leaves no choice, the end among them."""
+        taken: list[int] = []
+        while not self.finished:
+            forced = self._row.forced() or _only_token(self._mask())
+            if not forced:
+                break
+            for token in forced:
+                if not self.consume(token):
+                    raise MaskError(
+                        f"a forced token {token} was refused", where="masks", fix="report this"
+                    )
+            taken += forced
+        return taken
+
+
+def _only_token(words: np.ndarray) -> list[int]:
+    """The token of a mask that allows one, else nothing."""
+    found = np.flatnonzero(words)
+    if len(found) != 1:
+        return []
+    word = int(words[found[0]]) & 0xFFFFFFFF
+    return [] if word & (word - 1) else [int(found[0]) * 32 + word.bit_length() - 1]
 
 
 def _keep_to(tokenizer: PreTrainedTokenizerBase, grammar: str, what: str) -> Constraint:

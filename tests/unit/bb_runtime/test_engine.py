@@ -16,6 +16,7 @@ from bb_core.errors import BBError
 from bb_nn.config import DualRailConfig
 from bb_nn.lanes import LaneProgram
 from bb_nn.rail import DualRailForCausalLM
+from bb_runtime.check import check_plan
 from bb_runtime.constraints import (
     keep_to_choice,
     keep_to_lark,
@@ -158,6 +159,16 @@ def test_forced_tokens_are_not_asked_for(engine, tokenizer):
     assert after.calls - before.calls <= 3
     assert len(made.logprobs) == len(made.tokens)
     assert made.logprobs[0].logprob == 0.0
+
+
+def test_plans_pass_the_checker_and_ask_for_few_tokens(engine, tokenizer, shop):
+    constraint = keep_to_plans(tokenizer, shop, 400)
+    made = engine.complete("x", Sampling(400, temperature=1.2, n=3), constraint)
+    for one in made:
+        check_plan(shop, one.text)
+        assert one.finished and one.tokens[-1] == tokenizer.eos_token_id
+    stats = engine.stats()
+    assert stats.forced_tokens > 0.2 * stats.completion_tokens
 
 
 def test_what_is_forced_altogether_needs_no_call(engine, tokenizer):
