@@ -18,7 +18,7 @@ from bb_domains.phone.people import make_name, make_number
 from bb_domains.phone.policies import Policy
 from bb_domains.phone.tree import Node, Point, hit
 
-PIN, BANK_PIN = "4711", "2580"
+PIN, BANK_PIN = "47110815", "25803694"
 SWITCHES: tuple[str, ...] = ("wifi", "bluetooth", "airplane_mode", "do_not_disturb", "dark_theme",
                              "location", "hotspot", "battery_saver")  # fmt: skip
 N_CONTACTS = 14

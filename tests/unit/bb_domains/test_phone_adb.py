@@ -155,10 +155,11 @@ def test_a_plan_does_on_the_phone_what_it_does_in_the_simulator(
     connected.fake.phone = phone.phone.copy()
     connected.fake.busy = 2
     environment = {"BB_PHONE_ADB": str(connected.path), "BB_PHONE_SERIAL": "emulator-5554"}
-    with open_phone(plan_schema(), {**environment, **SECRETS}) as adapters:
+    schema = plan_schema()
+    with open_phone(schema, {**environment, **SECRETS}) as adapters:
         results = {}
         for step in request.plan.steps:
-            handles = plan_schema().tools[step.tool].handles
+            handles = schema.tools[step.tool].handles
             args = {
                 name: results[value[1]]["id"] if name in handles else value
                 for name, value in step.args.items()
