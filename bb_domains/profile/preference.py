@@ -39,14 +39,25 @@ class Automaton:
     accepting: frozenset[int]
 
 
+class _LooksOutsideError(Exception):
+    """A lookbehind is asked before anything was read."""
+
+
 def chosen(node: Node, where: str) -> tuple[Language, bool]:
     """The language whose longest match is Python's match, and whether it took a change.
 
     Raises:
-        ProfileError: the expression is too large to compare.
+        ProfileError: the expression is too large to compare, or looks at what stands before it.
     """
     classes = partition(sets(node))
-    ordered = _automaton(node, classes, where, in_order=True)
+    try:
+        ordered = _automaton(node, classes, where, in_order=True)
+    except _LooksOutsideError:
+        raise ProfileError(
+            "lookbehind at the beginning looks at the text before the terminal",
+            where=where,
+            fix="write the terminal without it",
+        ) from None
     special = any(isinstance(part, Behind) for part in nodes(node))
     if not special and _equal(ordered, _automaton(node, classes, where, in_order=False)):
         return plain(node), False
@@ -171,7 +182,9 @@ def _tries(rest: Rest, behind: int | None, seen: set[Rest]) -> Iterator[_Try]:
             for item in items:
                 yield from _tries((item, *then), behind, seen)
         case Behind(ranges, negated):
-            if behind is not None and _has(ranges, behind) != negated:
+            if behind is None:
+                raise _LooksOutsideError
+            if _has(ranges, behind) != negated:
                 yield from _tries(then, behind, seen)
         case Loop(item, least, most, lazy):
             less = None if most is None else most - 1

@@ -73,6 +73,8 @@ class Source:
     def where(self, name: str) -> str:
         """File and line in which a rule or terminal is defined; the file if it is imported."""
         pattern = rf"^\s*[?!]*{re.escape(name)}(\.-?\d+)?(\{{[^}}]*\}})?\s*(\.-?\d+)?\s*:"
+        if name.startswith("%"):
+            pattern = rf"^\s*{name}\b"
         found = re.search(pattern, self.text, re.MULTILINE)
         if found is None:
             return f"{self.name}: {name}"
