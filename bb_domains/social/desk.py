@@ -96,6 +96,12 @@ class Desk:
             "public": channel.allows("public"),
         }
 
+    def _list_posts(self, channel: str) -> dict[str, Any]:
+        name = channel.removeprefix("channel-")
+        _found(self.network.channel(name), f"channel {name}")
+        numbers = self.drafts.posted(name)
+        return {"numbers": [n for n in numbers if self.network.status(n) is not None]}
+
     def _find_contact(self, handle: str) -> dict[str, Any]:
         contact = _found(self.network.contact(handle), f"contact {handle}")
         return {
@@ -317,6 +323,7 @@ _TOOLS: dict[str, Callable[..., dict[str, Any]]] = {
     name: getattr(Desk, f"_{name}")
     for name in (
         "find_channel",
+        "list_posts",
         "find_contact",
         "get_message",
         "get_status",

@@ -58,6 +58,10 @@ class Drafts(Protocol):
         """Keep a draft, in the place of an older one of the same name."""
         ...
 
+    def posted(self, channel: str) -> list[int]:
+        """Numbers of the posts that drafts for a channel became."""
+        ...
+
     def new_name(self, key: str | None) -> str:
         """A name for a new draft; with a key always the same one."""
         ...

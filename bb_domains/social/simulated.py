@@ -37,6 +37,10 @@ class _Shelf(dict[str, Draft]):
         """Keep a draft."""
         self[draft.id] = draft
 
+    def posted(self, channel: str) -> list[int]:
+        """Numbers of the posts on a channel."""
+        return [d.number for d in self.values() if d.number and d.channel == channel]
+
     def new_name(self, key: str | None) -> str:
         """The next name; the simulator itself keeps keys."""
         return f"draft-{len(self) + 1}"

@@ -85,9 +85,16 @@ class DeskStore:
 
     def drafts(self) -> list[Draft]:
         """All drafts that are not published yet."""
+        return [draft for draft in self._all() if not draft.number]
+
+    def posted(self, channel: str) -> list[int]:
+        """Numbers of the posts that drafts for a channel became."""
+        return [d.number for d in self._all() if d.number and d.channel == channel]
+
+    def _all(self) -> list[Draft]:
         with self._lock:
             rows = self._db.execute("SELECT body FROM drafts ORDER BY rowid").fetchall()
-        return [draft for (body,) in rows if not (draft := Draft(**json.loads(body))).number]
+        return [Draft(**json.loads(body)) for (body,) in rows]
 
     def record_decision(self, draft: Draft, role: Role, *, yes: bool, who: str) -> None:
         """Record what somebody in a role decided about a draft as it stands.

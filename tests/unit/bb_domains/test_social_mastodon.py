@@ -89,6 +89,8 @@ def test_a_post_is_published_once_under_its_key(desk: RealDesk, instance: Instan
     assert [p["content"] for p in instance.posts.values()] == ["<p>all welcome</p>"]
     assert [p["visibility"] for p in instance.posts.values()] == ["public"]
     assert list(instance.by_key) == ["k1"]
+    listed = desk.call("list_posts", {"channel": "channel-news"})
+    assert listed == {"numbers": [one["number"]]}
 
 
 def test_nothing_leaves_without_approval_whatever_the_plan_said(

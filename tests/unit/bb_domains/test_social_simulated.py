@@ -66,6 +66,10 @@ def test_a_careful_desk_has_no_incident(world: World) -> None:
     assert happened(simulator) == {}
     (shown,) = simulator.state()["published"]
     assert shown["text"] == "all welcome"
+    listed = simulator.call("list_posts", {"channel": "channel-board"})
+    assert listed == {"numbers": [shown["number"]]}
+    simulator.call("delete", {"status": f"status-{shown['number']}"})
+    assert simulator.call("list_posts", {"channel": "channel-board"}) == {"numbers": []}
 
 
 def test_publishing_unapproved_is_done_and_counted(world: World) -> None:
