@@ -35,8 +35,9 @@ def _domains() -> tuple[Domain, ...]:
     return tuple(domain for domain in found if has_simulator(domain))
 
 
-def _plans(context: Context) -> Iterator[tuple[Domain, Plan]]:
-    """As many plans as are asked for, from all domains and splits in turn."""
+@lru_cache(maxsize=1)
+def _plans(context: Context) -> tuple[tuple[Domain, Plan], ...]:
+    """As many plans as are asked for, from all domains and splits in turn; made once."""
     from bb_domains.kit import make_requests
     from bb_domains.simulation import SPLITS
 
@@ -45,10 +46,12 @@ def _plans(context: Context) -> Iterator[tuple[Domain, Plan]]:
         raise UnavailableError("no domain has a simulator", where="plans_checker", fix="add one")
     count = FULL if context.full else SMALL
     each = -(-count // (len(domains) * len(SPLITS)))
-    for domain in domains:
-        for split in SPLITS:
-            for request in make_requests(domain, split, each, context.seed):
-                yield domain, request.plan
+    return tuple(
+        (domain, request.plan)
+        for domain in domains
+        for split in SPLITS
+        for request in make_requests(domain, split, each, context.seed)
+    )
 
 
 def _passes(domain: Domain, plan: Plan) -> bool:
@@ -79,7 +82,7 @@ def checker_catches(context: Context) -> Measured:
 @row("plans.checker_alarms", peer_name="none refused", unit="of good plans", target=1.0)
 def checker_alarms(context: Context) -> Measured:
     """Good plans, as the plain reading of their schema says too, pass."""
-    plans = list(_plans(context))
+    plans = _plans(context)
     passed = sum(_passes(domain, plan) for domain, plan in plans)
     good = sum(is_valid(domain.schema, plan) for domain, plan in plans)
     assert good == len(plans), f"{len(plans) - good} requests come with a plan that is none"
