@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import re
 from functools import cache
 
 import pytest
@@ -166,6 +168,23 @@ def test_names_of_layouts_and_policies_are_checked() -> None:
     with pytest.raises(BBError, match="no policy 'none'; use one of standard"):
         policy_named("none")
     assert {role for p in POLICIES.values() for role in p.rules.approvers.values()} == set(ROLES)
+
+
+def test_the_readme_block_runs() -> None:
+    readme = (social.SCHEMA.parent / "README.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_nothing_that_was_looked_up_is_a_dead_end(caplog: pytest.LogCaptureFixture) -> None:
+    machine, rng = domain().machine, random.Random(0)
+    for _ in range(20):
+        state = machine.initial()
+        for _ in range(machine.schema.limits.max_steps // 2):
+            lane = rng.choice(machine.allowed(state.bits))
+            state = machine.after(state, lane, str(rng.random()))
+        assert machine.completion(state) is not None
+    assert "no completion" not in caplog.text
 
 
 def test_every_tool_can_be_used() -> None:
