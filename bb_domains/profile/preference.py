@@ -20,7 +20,16 @@ from bb_domains.json_schema.regex import Language, Ranges
 from bb_domains.profile.pattern import Behind, Choice, Loop, Node, One, Sequence, nodes, sets
 
 MOST_STATES = 600
-Rest = tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class _Again:
+    """A greedy loop after one more round; if the round read nothing, Python leaves the loop."""
+
+    loop: Loop
+
+
+Rest = tuple[Node | _Again, ...]
 _Try = tuple[Ranges, Rest] | None  # what is read next and then; None has matched
 
 
@@ -175,7 +184,9 @@ def _tries(rest: Rest, behind: int | None, seen: set[Rest]) -> Iterator[_Try]:
     node, then = rest[0], rest[1:]
     match node:
         case One(ranges):
-            yield ranges, then
+            yield ranges, tuple(n.loop if isinstance(n, _Again) else n for n in then)
+        case _Again():  # this round read nothing, or it would be a loop by now
+            yield from _tries(then, behind, seen)
         case Sequence(items):
             yield from _tries(items + then, behind, seen)
         case Choice(items):
@@ -187,11 +198,18 @@ def _tries(rest: Rest, behind: int | None, seen: set[Rest]) -> Iterator[_Try]:
             if _has(ranges, behind) != negated:
                 yield from _tries(then, behind, seen)
         case Loop(item, least, most, lazy):
-            less = None if most is None else most - 1
-            again = (item, Loop(item, max(0, least - 1), less, lazy), *then)
-            ways = [again] if least else [then, again] if lazy else [again, then]
-            for way in ways if most != 0 else [then]:
-                yield from _tries(way, behind, seen)
+            for way in _rounds(item, least, most, lazy):
+                yield from _tries(way + then, behind, seen)
+
+
+def _rounds(item: Node, least: int, most: int | None, lazy: bool) -> list[Rest]:
+    """How a loop goes on, in the order in which Python tries it."""
+    if most == 0:
+        return [()]
+    after = Loop(item, max(0, least - 1), None if most is None else most - 1, lazy)
+    if least:
+        return [(item, after)]
+    return [(), (item, after)] if lazy else [(item, _Again(after)), ()]
 
 
 def _equal(one: Automaton, two: Automaton) -> bool:
