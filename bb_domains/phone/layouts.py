@@ -263,6 +263,7 @@ class _Pen:
         focused: bool = False,
         password: bool = False,
     ) -> Node:
+        """A node as dumps describe it, hence one argument for each of its attributes."""
         known = load_book().elements.get(element)
         # Android's own dialogs and lock screen have their ids in every layout.
         has_ids = self._layout.ids or self._picture.package.startswith("com.android.")

@@ -15,7 +15,7 @@ from typing import Any
 
 from bb_core.plan import MAX_STEPS, step_id
 from bb_core.trace import Trace, TraceStep
-from bb_domains.phone.driver import TAPS, TYPINGS
+from bb_domains.phone.actions import TAPS, TYPINGS
 from bb_domains.phone.elements import Book
 from bb_domains.phone.tree import Node, Point, hit
 from bb_domains.schema import PlanSchema

@@ -24,7 +24,7 @@ def phone() -> Domain:
     return make_domain(plan_schema())
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.integers(0, 2**32), st.integers(0, 1600))
 def test_decoded_plans_are_admissible(walker: Any, phone: Domain, seed: int, extra: int) -> None:
     machine = phone.machine
@@ -48,7 +48,7 @@ def test_decoded_plans_are_admissible(walker: Any, phone: Domain, seed: int, ext
 @pytest.mark.parametrize("split", SPLITS)
 def test_every_requests_plan_is_let_through(split: str, walker: Any, phone: Domain) -> None:
     machine = phone.machine
-    for request in requests(split, 4, 9):
+    for request in requests(split, 3, 9):
         state, left = machine.initial(), len(plan_text(request.plan)) + 400
         for i, step in enumerate(request.plan.steps):
             is_last = i == len(request.plan.steps) - 1

@@ -135,7 +135,7 @@ def test_a_recorded_plan_is_read_back(split: str) -> None:
 
 
 def test_pins_do_not_get_into_a_trace() -> None:
-    request = next(r for r in requests("train", 300, 0) if r.policy == "bank_asks")
+    request = next(r for r in requests("train", 120, 0) if r.policy == "bank_asks")
     trace = macro_trace(recorded(request).macro(), "m1", "what I did")
     assert trace.domain == "phone" and trace.skin == "recorded"
     assert {"unlock", "log_in"} <= {step.tool for step in trace.steps}
