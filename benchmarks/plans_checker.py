@@ -119,6 +119,32 @@ def mask_complete(context: Context) -> Measured:
     return Measured([passed / count], [1.0])
 
 
+@row("plans.decoded_pass", peer_name="all", unit="of decoded plans", target=1.0)
+def decoded_pass(context: Context) -> Measured:
+    """Plans of every domain, written by taking any token that the mask allows, pass the checker."""
+    import numpy as np
+
+    from bb_core.plan import parse_plan
+    from bb_runtime.plan_mask import PlanLanguage
+
+    rng, passed, count = Random(context.seed), 0, 0
+    for domain in _domains():
+        language = PlanLanguage(_tokenizer(), domain, 1024)
+        words = np.zeros(language.n_words, dtype=np.int32)
+        for _ in range(1000 if context.full else 10):
+            state, text = language.start(), b""
+            while not state.finished:
+                state.fill(words)
+                allowed = np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little"))
+                token = int(allowed[rng.randrange(len(allowed))])
+                assert state.consume(token)
+                text += b"" if state.finished else language.token_bytes[token]
+            plan = parse_plan(text.decode())
+            passed += bool(plan.steps) and _passes(domain, plan)
+            count += 1
+    return Measured([passed / count], [1.0])
+
+
 def _small_domain(max_steps: int) -> Domain:
     """A domain with a few thousand plans: boxes of two sizes that are found, opened and joined."""
     from bb_domains.domain import make_domain
