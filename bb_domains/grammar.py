@@ -199,14 +199,14 @@ def _call_lines(machine: PlanMachine, state: PlanState, budget: int) -> list[str
     calls: dict[tuple[bool, bool], list[str]] = {}
     needs: set[str] = set()
     own: list[str] = []
-    steps = state.step_of()
+    named: dict[str, str] = {}
     for lane in machine.allowed(state.bits):
         offer = offered(machine, state, lane, budget)
         if offer is None:
             continue
         text, ends, goes_on = offer
         template = machine.templates[text]
-        slots, lines, mentioned = _fill(machine, state, lane, template, steps)
+        slots, lines, mentioned = _fill(machine, state, lane, template, named)
         calls.setdefault((ends, goes_on), []).append(template.fill(slots))
         needs |= template.needs | mentioned
         own += lines
@@ -248,11 +248,11 @@ def _fill(
     state: PlanState,
     lane: int,
     template: Template,
-    steps: dict[tuple[str, int], str],
+    named: dict[str, str],
 ) -> tuple[list[str], list[str], set[str]]:
     """Expressions of the slots of a call, definitions of their own, and names they mention."""
     taken = machine.lanes[lane]
-    tool = machine.schema.tools[taken.tool]
+    tool, steps = machine.schema.tools[taken.tool], state.step_of()
     texts: list[str] = []
     lines: list[str] = []
     mentioned: set[str] = set()
@@ -268,7 +268,7 @@ def _fill(
         mentioned |= fragment.needs
         keys = {h.key for h in state.handles if h.object == tool.binds.object}
         if keys:
-            text, own = key_expression(slot.general, keys, writer)
+            text, own = key_expression(slot.general, keys, writer, named)
             texts.append(text)
             lines += own
         else:

@@ -129,10 +129,13 @@ def _items(rule: Seq | Alt | Opt) -> tuple[Rule, ...]:
     return (rule.item,) if isinstance(rule, Opt) else rule.items
 
 
-def key_expression(general: Rule, taken: Iterable[str], writer: Writer) -> tuple[str, list[str]]:
+def key_expression(
+    general: Rule, taken: Iterable[str], writer: Writer, named: dict[str, str]
+) -> tuple[str, list[str]]:
     """The expression of a key that is none of `taken`, and definitions of its own.
 
-    The definitions use llguidance's terminal operators `&` and `~`.
+    The definitions use llguidance's terminal operators `&` and `~`; `named` has those of this
+    grammar so far by name, since two types of object may have keys of one form.
     """
     gone = sorted(taken)
     items = general.items if isinstance(general, Alt) else (general,)
@@ -145,8 +148,11 @@ def key_expression(general: Rule, taken: Iterable[str], writer: Writer) -> tuple
             continue
         whole = writer.fragment(item).text
         excluded = " | ".join(json.dumps(text) for text in gone)
-        lines.append(f"{whole}_NEW: {whole} & ~({excluded})")
-        texts.append(f"{whole}_NEW")
+        name, body = f"{whole}_NEW", f"{whole} & ~({excluded})"
+        while named.setdefault(name, body) != body:
+            name += "_"
+        lines.append(f"{name}: {body}")
+        texts.append(name)
     return (texts[0] if len(texts) == 1 else f"({' | '.join(texts)})"), lines
 
 

@@ -183,3 +183,27 @@ def test_every_level_of_a_key_leaves_one_for_each_slot(shop: PlanSchema) -> None
         assert (count_texts(key) or 0) >= 3
     # the tightest bounds alone would leave the one key 100
     assert len(levels) > 1
+
+
+def test_two_types_with_keys_of_one_form_leave_out_their_own() -> None:
+    """Both keys are short texts; each type has bound another one."""
+    word = {"type": "string", "maxLength": 3}
+    tool = {"args": {"type": "object", "properties": {"w": word}, "required": ["w"]}}
+    machine = PlanMachine(
+        parse_schema(
+            {
+                "domain": "two",
+                "objects": {"one": {"slots": 2}, "other": {"slots": 2}},
+                "tools": {
+                    "find_one": {**tool, "binds": {"object": "one", "key": "w"}},
+                    "find_other": {**tool, "binds": {"object": "other", "key": "w"}},
+                },
+            }
+        )
+    )
+    state = machine.apply(machine.initial(), Step("a", "find_one", {"w": "x"}))
+    state = machine.apply(state, Step("b", "find_other", {"w": "y"}))
+    lines = step_grammar(machine, state, 900).splitlines()
+    names = [line.partition(":")[0] for line in lines]
+    assert len(set(names)) == len(names)
+    assert sum("& ~(" in line for line in lines) == 2
