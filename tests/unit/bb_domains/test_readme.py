@@ -13,8 +13,9 @@ README = Path(bb_domains.__file__).parent / "README.md"
 def test_the_readme_blocks_run() -> None:
     text = README.read_text(encoding="utf-8")
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(blocks) == 1
-    exec(compile(blocks[0], str(README), "exec"), {})
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, str(README), "exec"), {})
 
 
 def test_every_module_is_in_the_picture() -> None:
