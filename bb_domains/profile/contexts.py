@@ -26,17 +26,21 @@ class Blockers:
         openings: terminals none of whose texts may be its beginning.
         wholes: terminals whose texts it must not equal.
         holders: patterns that are tried before it and give the text back if they match all of it.
+        doubts: terminals tried before it though it may be that they cannot follow there, because
+            LALR(1) states are shared by places; lark reads on as one of them, and then fails.
     """
 
     openings: frozenset[str] = frozenset()
     wholes: frozenset[str] = frozenset()
     holders: frozenset[str] = frozenset()
+    doubts: frozenset[str] = frozenset()
 
     def __or__(self, other: Blockers) -> Blockers:
         return Blockers(
             self.openings | other.openings,
             self.wholes | other.wholes,
             self.holders | other.holders,
+            self.doubts | other.doubts,
         )
 
 
@@ -82,41 +86,43 @@ def contexts(source: Source, relevant: Callable[[str, Blockers], Blockers]) -> C
         source: the grammar; nothing is preferred if it is for Earley's algorithm, which tries all.
         relevant: keeps those blockers of a terminal that share texts with it.
     """
+    from lark.parsers.lalr_analysis import Reduce
+
     found = Contexts()
     if source.engine == "earley":
         found.expected.add(frozenset(terminal.name for terminal in source.terminals))
         found.kind({})
         return found
     terminals = {terminal.name: terminal for terminal in source.terminals}
-    analysis, known = source.analysis, dict[frozenset[str], Preferences]()
+    analysis, known = source.analysis, dict[tuple[frozenset[str], frozenset[str]], Preferences]()
 
     def preferred(state: Any) -> Preferences:
         actions = analysis.parse_table.states[state.closure]
         names = frozenset(n for n in actions if n in terminals) | frozenset(source.ignored)
         found.expected.add(names)
-        if names not in known:
-            order = preferences([terminals[name] for name in names])
-            known[names] = {name: relevant(name, blockers) for name, blockers in order.items()}
-        return known[names]
+        doubted = frozenset(n for n in names & actions.keys() if actions[n][0] is Reduce)
+        if (names, doubted) not in known:
+            order = preferences([terminals[name] for name in names], doubted)
+            known[names, doubted] = {name: relevant(name, b) for name, b in order.items()}
+        return known[names, doubted]
 
     found.first = found.kind(preferred(analysis.lr0_start_states[source.start]))
-    by_place = _by_place(source, preferred)
+    by_place = _by_place(source)
     for place in sorted(by_place):
-        found.after[place] = found.kind(_joined(by_place[place], found.uneven))
+        options = [preferred(state) for state in by_place[place]]
+        found.after[place] = found.kind(_joined(options, found.uneven))
     return found
 
 
-def _by_place(
-    source: Source, preferred: Callable[[Any], Preferences]
-) -> dict[Occurrence, list[Preferences]]:
-    """The preferences of all parser states that the terminal at a place may lead to."""
+def _by_place(source: Source) -> dict[Occurrence, list[Any]]:
+    """The parser states that the terminal at a place may lead to."""
     numbers = {id(rule): i for i, rule in enumerate(source.rules)}
-    found: dict[Occurrence, list[Preferences]] = {}
+    found: dict[Occurrence, list[Any]] = {}
     for state in source.analysis.lr0_itemsets:
         for item in state.closure:
             if item.is_satisfied or not item.next.is_term or id(item.rule) not in numbers:
                 continue
-            following = preferred(state.transitions[item.next])
+            following = state.transitions[item.next]
             seen = found.setdefault((numbers[id(item.rule)], item.index), [])
             if following not in seen:
                 seen.append(following)
@@ -134,23 +140,35 @@ def _joined(options: list[Preferences], uneven: set[str]) -> Preferences:
     return joined
 
 
-def preferences(terminals: list[Any]) -> dict[str, Blockers]:
-    """Who stands before whom among the terminals of one parser state, as lark sorts them."""
-    ordered = sorted(
-        terminals,
-        key=lambda t: (-t.priority, -t.pattern.max_width, -len(t.pattern.value), t.name),
-    )
+def preferences(terminals: list[Any], doubted: frozenset[str] = frozenset()) -> dict[str, Blockers]:
+    """Who stands before whom among the terminals of one parser state, as lark sorts them.
+
+    Args:
+        terminals: those that the state expects.
+        doubted: names of those for which it only reduces, so that it may expect them in vain.
+    """
+    ordered = sorted(terminals, key=_rank)
     keywords, within = _keywords(ordered)
     scanned = [t.name for t in ordered if t.name not in within]
     found: dict[str, Blockers] = {}
     for i, name in enumerate(scanned):
-        holders = {before for before in scanned[:i] if name in keywords.get(before, ())}
-        openings = frozenset(scanned[:i]) - holders
-        found[name] = Blockers(openings, frozenset(keywords.get(name, ())), frozenset(holders))
+        before = frozenset(scanned[:i])
+        holders = frozenset(held for held in before if name in keywords.get(held, ()))
+        wholes = frozenset(keywords.get(name, ()))
+        found[name] = Blockers(before - holders, wholes, holders, before & doubted)
     for name, patterns in within.items():
         shared = [found[pattern].openings for pattern in patterns]
-        found[name] = Blockers(frozenset.intersection(*shared))
+        doubts = [found[pattern].doubts | ({pattern} & doubted) for pattern in patterns]
+        found[name] = Blockers(
+            frozenset.intersection(*shared), doubts=frozenset[str]().union(*doubts)
+        )
     return found
+
+
+def _rank(terminal: Any) -> tuple[int, int, int, str]:
+    """The order in which lark tries terminals."""
+    pattern = terminal.pattern
+    return -terminal.priority, -pattern.max_width, -len(pattern.value), terminal.name
 
 
 def _keywords(ordered: list[Any]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:

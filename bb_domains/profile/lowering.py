@@ -12,19 +12,19 @@ Lark's rules are taken over as they are. Terminals become what lark's lexer make
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from bb_domains.errors import ProfileError
 from bb_domains.json_schema import regex as rx
-from bb_domains.json_schema.regex import Language
+from bb_domains.json_schema.regex import Language, Ranges
 from bb_domains.json_schema.terminals import lark_terminal
 from bb_domains.profile.alphabet import Alphabet
 from bb_domains.profile.contexts import Blockers, Contexts, contexts
 from bb_domains.profile.pattern import parse_pattern
 from bb_domains.profile.preference import chosen
 from bb_domains.profile.source import Source
-from bb_domains.profile.splitting import Option, split
+from bb_domains.profile.splitting import Kinds, Option, split
 
 GAP_CHARACTERS = 16
 
@@ -64,6 +64,7 @@ class Lowered:
             frozenset(o for o in blockers.openings if self.opens(o, name)),
             frozenset(w for w in blockers.wholes if self._meets(w, name)),
             frozenset(h for h in blockers.holders if self.opens(h, name)),
+            frozenset(d for d in blockers.doubts if self._going_on(name, d)),
         )
 
     @cached_property
@@ -98,6 +99,46 @@ class Lowered:
             held = self.languages[holder]
             kept.append(rx.union(held, rx.complement(rx.cat(held, rx.ALL))))
         return rx.intersection(*kept)
+
+    @cached_property
+    def overrun(self) -> dict[tuple[int, str], Ranges]:
+        """Characters that must not stand right behind a terminal read in a kind of context.
+
+        Lark would read on, as a terminal that it tries first, and find that it cannot follow.
+        """
+        found: dict[tuple[int, str], Ranges] = {}
+        for kind, preferred in enumerate(self.contexts.kinds):
+            for name, blockers in preferred.items():
+                going_on = [self._going_on(name, longer) for longer in sorted(blockers.doubts)]
+                if going_on:
+                    found[kind, name] = rx.join([pair for ranges in going_on for pair in ranges])
+        return found
+
+    @cached_property
+    def _walked(self) -> dict[tuple[str, str], Ranges]:
+        return {}
+
+    def _going_on(self, short: str, long: str) -> Ranges:
+        """Characters with which a text of the one can go on as one of the other."""
+        if (short, long) in self._walked:
+            return self._walked[short, long]
+        first = (self.coded[short], self.coded[long])
+        seen, waiting = {first}, [first]
+        numbers = set[int]()
+        while waiting:
+            a, b = waiting.pop()
+            for number in range(len(self.alphabet.classes)):
+                after = (rx.derive(a, number), rx.derive(b, number))
+                if after[1] == rx.NONE or rx.is_empty(after[1]):
+                    continue
+                if rx.is_nullable(a):
+                    numbers.add(number)
+                if after[0] != rx.NONE and after not in seen:
+                    seen.add(after)
+                    waiting.append(after)
+        ranges = rx.join([pair for n in numbers for pair in self.alphabet.classes[n]])
+        self._walked[short, long] = ranges
+        return ranges
 
     @cached_property
     def empty(self) -> frozenset[str]:
@@ -150,9 +191,10 @@ class _Writer:
     def __init__(self, lowered: Lowered, bounded: bool) -> None:
         self._lowered = lowered
         self._bounded = bounded
-        self._terminals: dict[tuple[str, Blockers], str] = {}
+        self._terminals: dict[tuple[str, Blockers, Ranges], str] = {}
         self._rules: dict[object, str] = {}
-        self._grammar = split(lowered.source, lowered.contexts)
+        self._kinds = Kinds(lowered.contexts, lowered.overrun, bool(lowered.source.ignored))
+        self._grammar = split(lowered.source, self._kinds)
 
     def text(self) -> str:
         source, found = self._lowered.source, self._lowered.contexts
@@ -166,12 +208,11 @@ class _Writer:
         lines += [f"{name}: {' | '.join(dict.fromkeys(b))}" for name, b in bodies.items()]
         if source.ignored:
             for kind in range(len(found.kinds)):
-                names = [self._terminal(name, kind) for name in source.ignored]
-                times = "?" if self._bounded else "*"
-                lines.append(f"gap_{kind}: ({' | '.join(names)}){times}")
+                lines.append(
+                    f"gap_{kind}: ({self._ignored(kind, ())}){'?' if self._bounded else '*'}"
+                )
         lines += [
-            f"{written}: {self._expression(name, blockers)}"
-            for (name, blockers), written in self._terminals.items()
+            f"{written}: {self._expression(*key)}" for key, written in self._terminals.items()
         ]
         return "\n".join(lines) + "\n"
 
@@ -179,23 +220,51 @@ class _Writer:
         parts = []
         for name, before, after, is_terminal in option:
             if is_terminal:
-                parts.append(self._terminal(name, before) + self._gap(after))
+                parts.append(self._terminal(name, before) + self._behind(name, before, after))
             else:
                 parts.append(self._rule((name, before, after)))
         return " ".join(parts)
 
+    def _behind(self, name: str, before: int, after: int) -> str:
+        """What may stand behind a token: nothing if what follows is told what not to begin with."""
+        avoided = self._kinds.overrun(before, name)
+        if not avoided:
+            return self._gap(after)
+        if self._kinds.avoided(after):
+            return ""
+        return f" ({self._ignored(after, avoided)}){'' if self._bounded else self._gap(after)}"
+
     def _gap(self, kind: int) -> str:
         return f" gap_{kind}" if self._lowered.source.ignored else ""
 
-    def _expression(self, name: str, blockers: Blockers) -> str:
+    def _ignored(self, kind: int, avoided: Ranges) -> str:
+        names = self._lowered.source.ignored
+        return " | ".join(self._terminal(name, kind, avoided) for name in names)
+
+    def _expression(self, name: str, blockers: Blockers, avoided: Ranges) -> str:
         language = self._lowered.language(name, blockers)
+        if avoided:
+            begun = rx.cat(rx.Chars(avoided), rx.ALL)
+            language = rx.intersection(language, rx.complement(begun))
         if self._bounded and name in self._lowered.source.ignored:
             short = rx.repeat(rx.ANY_CHAR, 1, GAP_CHARACTERS)
             language = rx.intersection(language, short)
         return lark_terminal(language, quoted=False)
 
-    def _terminal(self, name: str, kind: int) -> str:
-        key = (name, self._lowered.contexts.kinds[kind].get(name, Blockers()))
+    def _terminal(self, name: str, kind: int, avoided: Ranges = ()) -> str:
+        known = self._kinds.preferences(kind).get(name, Blockers())
+        blockers = replace(known, doubts=frozenset())  # they say nothing of its own texts
+        avoided = avoided or self._kinds.avoided(kind)
+        if avoided and rx.is_empty(
+            rx.intersection(
+                self._lowered.coded[name],
+                rx.cat(
+                    self._lowered.alphabet.coded(rx.Chars(avoided)), self._lowered.alphabet.anything
+                ),
+            )
+        ):
+            avoided = ()
+        key = (name, blockers, avoided)
         if key not in self._terminals:
             self._terminals[key] = f"T{len(self._terminals)}_{_plain(name).upper()}"
         return self._terminals[key]

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from bb_domains.errors import ProfileError
-from bb_domains.profile.contexts import Contexts
+from bb_domains.json_schema.regex import Ranges
+from bb_domains.profile.contexts import Contexts, Occurrence, Preferences
 from bb_domains.profile.source import Source
 
 MOST_OPTIONS = 20_000
@@ -21,7 +22,53 @@ Option = tuple[tuple[str, int, int, bool], ...]  # symbols, and whether each is 
 Outs = dict[tuple[str, int], set[int]]
 
 
-def split(source: Source, contexts: Contexts) -> dict[Symbol, list[Option]]:
+class Kinds:
+    """Kinds of preferences, and those in which the next token must not begin in some ways.
+
+    The latter come after the former in number; each stands for a former and some characters.
+    """
+
+    def __init__(
+        self, contexts: Contexts, overrun: dict[tuple[int, str], Ranges], has_ignored: bool
+    ) -> None:
+        self._contexts, self._overrun, self._has_ignored = contexts, overrun, has_ignored
+        self._narrow: list[tuple[int, Ranges]] = []
+        self.first = contexts.first
+        kinds = range(len(contexts.kinds))
+        for avoided in sorted(set(overrun.values())):
+            self._narrow += [(kind, avoided) for kind in kinds]
+
+    def __len__(self) -> int:
+        return len(self._contexts.kinds) + len(self._narrow)
+
+    def _plain(self, kind: int) -> int:
+        n = len(self._contexts.kinds)
+        return kind if kind < n else self._narrow[kind - n][0]
+
+    def preferences(self, kind: int) -> Preferences:
+        """What the lexer prefers."""
+        return self._contexts.kinds[self._plain(kind)]
+
+    def avoided(self, kind: int) -> Ranges:
+        """Characters that the next token must not begin with."""
+        n = len(self._contexts.kinds)
+        return () if kind < n else self._narrow[kind - n][1]
+
+    def overrun(self, kind: int, name: str) -> Ranges:
+        """Characters that must not follow a terminal at once; see `Lowered.overrun`."""
+        return self._overrun.get((self._plain(kind), name), ())
+
+    def after(self, place: Occurrence, kind: int, name: str) -> list[int]:
+        """The kinds that a terminal may end with."""
+        plain = self._contexts.after.get(place, self._contexts.first)
+        avoided = self.overrun(kind, name)
+        if not avoided:
+            return [plain]
+        narrow = len(self._contexts.kinds) + self._narrow.index((plain, avoided))
+        return [plain, narrow] if self._has_ignored else [narrow]
+
+
+def split(source: Source, contexts: Kinds) -> dict[Symbol, list[Option]]:
     """The split rules that a text can be derived with.
 
     Raises:
@@ -58,14 +105,14 @@ def split(source: Source, contexts: Contexts) -> dict[Symbol, list[Option]]:
     return found
 
 
-def _outs(source: Source, contexts: Contexts) -> Outs:
+def _outs(source: Source, contexts: Kinds) -> Outs:
     """The kinds that a rule may end with, by the one it begins with; the least solution."""
     outs: Outs = {}
     changed = True
     while changed:
         changed = False
         for i, rule in enumerate(source.rules):
-            for kind in range(len(contexts.kinds)):
+            for kind in range(len(contexts)):
                 known = outs.setdefault((str(rule.origin.name), kind), set())
                 new = {end for _, end in _options(source, contexts, outs, i, kind)} - known
                 known |= new
@@ -74,7 +121,7 @@ def _outs(source: Source, contexts: Contexts) -> Outs:
 
 
 def _options(
-    source: Source, contexts: Contexts, outs: Outs, number: int, before: int
+    source: Source, contexts: Kinds, outs: Outs, number: int, before: int
 ) -> Iterator[tuple[Option, int]]:
     """Every way to choose kinds within a rule, and the kind after it."""
     expansion = source.rules[number].expansion
@@ -83,7 +130,7 @@ def _options(
         name, longer = str(symbol.name), list[tuple[Option, int]]()
         for option, kind in ways:
             if symbol.is_term:
-                ends = [contexts.after.get((number, place), contexts.first)]
+                ends = contexts.after((number, place), kind, name)
             else:
                 ends = sorted(outs.get((name, kind), ()))
             longer += [((*option, (name, kind, end, bool(symbol.is_term))), end) for end in ends]

@@ -59,6 +59,19 @@ def test_a_keyword_is_a_name_where_lark_takes_it_for_one() -> None:
     assert accepts(start, "f1") and accepts(start, "c f f f1") is parsed("c f f f1")
 
 
+def test_a_token_is_not_run_together_with_what_lark_would_read_on_as_a_name() -> None:
+    # After "union x" no name can follow, but the parser's state is shared with "[x y]".
+    grammar = """
+    start: ("union" name | "type" name | "[" name name "]")+
+    name: /[a-z]+/
+    %ignore " "
+    """
+    start, parsed = both(grammar)
+    texts = ["union x type y", "union x typey", "unionx", "[x y]union z", "union x[type y]"]
+    assert [parsed(text) for text in texts] == [True, False, True, True, True]
+    assert [accepts(start, text) for text in texts] == [True, False, True, True, True]
+
+
 @pytest.mark.parametrize(
     ("grammar", "message"),
     [
