@@ -89,6 +89,9 @@ def parses(source: Source) -> Callable[[str], bool]:
             parser.parse(text)
         except lark.exceptions.LarkError:
             return False
+        except RuntimeError as error:
+            # lark 1.3 found the text twice, with and without the ignored text at its end.
+            return "multiple start symbol items" in str(error)
         return True
 
     return accepted
