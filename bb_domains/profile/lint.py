@@ -46,6 +46,7 @@ def lint_grammar(lowered: Lowered) -> list[GrammarFinding]:
         *_uneven(lowered),
         *_terminals(lowered),
         *_preferences(lowered),
+        *_reading_on(lowered),
         *_ignored(lowered),
         *_directives(lowered),
     ]
@@ -119,6 +120,15 @@ def _preferences(lowered: Lowered) -> Iterator[GrammarFinding]:
             shown = ", ".join(sorted(others)[:8]) + (", …" if len(others) > 8 else "")
             what = f"lark's lexer takes {shown} for it, llguidance either"
             yield GrammarFinding(lowered.source.where(name), "shared texts", what, "lowered")
+
+
+def _reading_on(lowered: Lowered) -> Iterator[GrammarFinding]:
+    names = {name for kind, name in lowered.overrun}
+    for name in sorted(names):
+        kinds = [kind[name] for kind in lowered.contexts.kinds if name in kind]
+        longer = ", ".join(sorted({other for kind in kinds for other in kind.doubts})[:8])
+        what = f"lark may read on as {longer} where none can follow; llguidance knows that none can"
+        yield GrammarFinding(lowered.source.where(name), "shared parser state", what, "lowered")
 
 
 def _uneven(lowered: Lowered) -> Iterator[GrammarFinding]:

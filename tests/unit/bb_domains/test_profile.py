@@ -67,6 +67,7 @@ def test_a_token_is_not_run_together_with_what_lark_would_read_on_as_a_name() ->
     %ignore " "
     """
     start, parsed = both(grammar)
+    assert findings(grammar)["shared parser state"] == "lowered"
     texts = ["union x type y", "union x typey", "unionx", "[x y]union z", "union x[type y]"]
     assert [parsed(text) for text in texts] == [True, False, True, True, True]
     assert [accepts(start, text) for text in texts] == [True, False, True, True, True]
