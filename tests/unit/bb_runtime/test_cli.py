@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 from bb_core.cli import run_app
 from bb_runtime import generate_cli, plan_cli, serve_cli
 from bb_runtime.engine import Engine
-from bb_runtime.serving import plan_answers, serve_engine
 from bem_kernel.ledger.chain import verify
 
 SHOP = str(Path(__file__).parent / "shop")
@@ -247,40 +245,6 @@ def test_the_base_plans_after_the_rail(base, shop):
 def test_a_plain_model_is_no_rail(bb, base):
     code, _, err = bb(generate_cli.app, "x", "--domain", SHOP, "--model", base)
     assert code == 2 and "holds no rail; a plain model is given by --base" in err
-
-
-def test_plans_over_http_run_only_where_that_is_allowed(model, tokenizer, shop, tmp_path):
-    from fastapi.testclient import TestClient
-
-    from bb_runtime.server import ServerLimits, create_app
-
-    engine = Engine(model, tokenizer, "tiny")
-    limits = ServerLimits(max_new_tokens=120, hosts=("testserver",))
-    closed = create_app(engine, limits, plan_answers(engine, shop, None))
-    with TestClient(closed) as client:
-        found = client.post("/v1/plans", json={"request": "hi"}).json()
-        assert "login" in found["drawing"] and found["text"].startswith('{"plan":[')
-        refused = client.post("/v1/plans", json={"request": "hi", "run": True})
-        assert refused.status_code == 400
-        assert "start it with --allow-run" in refused.json()["error"]["message"]
-        small = client.post("/v1/plans", json={"request": "hi", "max_tokens": 5})
-        assert small.status_code == 400 and "give at least 47" in small.json()["error"]["message"]
-    log = tmp_path / "plans.ledger"
-    with TestClient(create_app(engine, limits, plan_answers(engine, shop, log))) as client:
-        done = client.post("/v1/plans", json={"request": "hi", "dry_run": True}).json()
-        assert done["execution"]["status"] == "done"
-        assert verify(log).head == done["execution"]["head"]
-
-
-def test_a_taken_port_is_one_message(model, tokenizer):
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        address = taken.getsockname()
-        from bb_core.errors import BBError
-
-        with pytest.raises(BBError, match="cannot listen there: .*; choose another"):
-            serve_engine(Engine(model, tokenizer, "x"), None, address, max_new_tokens=8, log=None)
 
 
 def test_help_is_quick_to_load_and_has_examples(bb):

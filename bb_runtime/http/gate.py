@@ -1,0 +1,138 @@
+"""Around every request: an id, a place in the counts, a line in the log, and safe headers.
+
+The id is the client's `X-Request-Id` where that is harmless text, else a new one; the answer bears
+it, and every line of the log. While the server drains, new requests are told to go elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import re
+import time
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bb_runtime.http.metrics import Metrics
+
+access = logging.getLogger("bb_runtime.http.access")
+
+_HARMLESS = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_ALWAYS = ("/health", "/ready", "/metrics")
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+
+request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
+
+
+@dataclass
+class ServerState:
+    """Where the server is in its life.
+
+    Attributes:
+        is_draining: whether it ends as soon as what it does is done.
+    """
+
+    is_draining: bool = False
+
+
+class Gate:
+    """ASGI middleware; see above.
+
+    Args:
+        app: what it stands around.
+        metrics: where requests are counted.
+        state: whether new requests are taken.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, state: ServerState) -> None:
+        self._app, self._metrics, self._state = app, metrics, state
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        name = given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
+        token = request_id.set(name)
+        started_s, status = time.monotonic(), 500
+        scope.setdefault("state", {})["key_name"] = ""
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(MutableHeaders(scope=message), name)
+            await send(message)
+
+        self._metrics.begin()
+        try:
+            if self._state.is_draining and scope["path"] not in _ALWAYS:
+                await _refuse(sending)
+            else:
+                await self._app(scope, receive, sending)
+        finally:
+            seconds = time.monotonic() - started_s
+            self._metrics.end(_route(scope), scope["method"], status, seconds)
+            self._log(scope, status, seconds)
+            request_id.reset(token)
+
+    def _log(self, scope: Scope, status: int, seconds: float) -> None:
+        access.info(
+            "%s %s %s", scope["method"], _route(scope), status,
+            extra={"data": {
+                "method": scope["method"], "route": _route(scope), "status": status,
+                "seconds": round(seconds, 6), "key": scope["state"]["key_name"],
+            }},
+        )  # fmt: skip
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern, so that what a path holds is neither logged nor counted by."""
+    return str(getattr(scope.get("route"), "path", "(none)"))
+
+
+def _add_headers(headers: MutableHeaders, name: str) -> None:
+    headers["x-request-id"] = name
+    headers["x-content-type-options"] = "nosniff"
+    headers["referrer-policy"] = "no-referrer"
+    headers["content-security-policy"] = _POLICY
+
+
+async def _refuse(send: Send) -> None:
+    error = {
+        "message": "server: the server is closing; try again in 5 s",
+        "type": "server_error",
+        "param": None,
+        "code": "closing",
+    }
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"retry-after", b"5"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": json.dumps({"error": error}).encode()})
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, request id, message, and `data`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """A record as a line."""
+        found = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "request": request_id.get(),
+            "message": record.getMessage(),
+            **getattr(record, "data", {}),
+        }
+        if record.exc_info:
+            found["error"] = self.formatException(record.exc_info)
+        return json.dumps(found, ensure_ascii=False)

@@ -1,0 +1,203 @@
+"""`/v1/plans`: decode, check, run and watch plans.
+
+    POST /v1/plans              a request in words: decoded, checked, and run if asked
+    POST /v1/plans              a plan: checked, and run if asked
+    GET  /v1/plans              runs in the log, those of other domains than the key's left out
+    GET  /v1/plans/{id}         how one stands: by the id of its request, or of its run
+    GET  /v1/plans/{id}/events  the same as it happens (server-sent events)
+
+With `background: true` the answer comes at once, with the id to ask for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import JSONResponse
+from pydantic import Field, model_validator
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from bb_core.plan import parse_plan
+from bb_runtime.engine import Generation
+from bb_runtime.http.bodies import Strict
+from bb_runtime.http.errors import HttpError, error_data, error_status
+from bb_runtime.http.keys import Key, check_domain
+from bb_runtime.http.planning import Decoding, Planner, PlanTask, sent_plan
+from bb_runtime.http.service import Answered, Recent, Service, authorise
+from bb_runtime.http.stream import DONE, EventStream, encode_event, gone, until_gone
+from bb_runtime.run_status import view_data
+
+_MOST_WAITING = 64
+_HEARTBEAT_S = 10.0
+
+
+class PlanBody(Strict):
+    """`POST /v1/plans`: a request in words, or a plan.
+
+    Attributes:
+        request: what is wanted.
+        plan: a plan, as `{"plan": […]}` or as the list of its steps.
+        domain: whose; None for the server's first.
+        run: call the tools.
+        dry_run: do everything but call the tools.
+        background: answer at once.
+        deadline_s: for the decoding.
+    """
+
+    request: str | None = Field(default=None, min_length=1)
+    plan: dict[str, Any] | list[Any] | None = None
+    domain: str | None = None
+    model: str | None = None
+    max_tokens: int | None = Field(default=None, ge=1)
+    temperature: float = Field(default=0.0, ge=0.0, le=5.0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    run: bool = False
+    dry_run: bool = False
+    background: bool = False
+    deadline_s: float | None = Field(default=None, gt=0, le=86400)
+
+    @model_validator(mode="after")
+    def _one(self) -> PlanBody:
+        if (self.request is None) == (self.plan is None):
+            raise ValueError("give exactly one of request and plan")
+        if self.run and self.dry_run:
+            raise ValueError("give run or dry_run, not both")
+        return self
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A task that is worked on, its generations as they are begun, and the work."""
+
+    task: PlanTask
+    generations: list[Generation]
+    working: asyncio.Future[None]
+
+
+class _Desk:
+    """Plan requests of one server: those that are worked on, and the last that were."""
+
+    def __init__(self, service: Service, planner: Planner) -> None:
+        self.service, self.planner = service, planner
+        self.tasks: Recent[PlanTask] = Recent(service.limits.kept)
+        self._working: set[asyncio.Future[None]] = set()
+
+    def begin(self, body: PlanBody, key: Key) -> _Begun:
+        """Check a request and start to work on it.
+
+        Raises:
+            HttpError: it may not be done.
+            BBError: it is no plan.
+        """
+        domain = self.planner.find(body.domain)
+        check_domain(key, domain.name, run=body.run)
+        self.service.check_model(body.model)
+        if body.run or body.dry_run:
+            self.planner.needed_log()
+        if len(self._working) >= _MOST_WAITING:
+            raise HttpError(429, "too many plans wait", where="plans", fix="try again in 1 s")
+        task, generations = PlanTask(domain.name, key.name), list[Generation]()
+        if body.plan is not None:
+            steps = body.plan if isinstance(body.plan, dict) else {"plan": body.plan}
+            proposers = [sent_plan(parse_plan(json.dumps(steps)))]
+        else:
+            assert body.request is not None
+            how = Decoding(
+                self.service.budget(body.max_tokens), body.temperature, body.seed,
+                self.service.deadline_s(body.deadline_s),
+            )  # fmt: skip
+            proposers = self.planner.proposers(task, body.request, how, generations.append)
+        self.tasks.put(task.id, task)
+        self.service.answered.put(task.id, Answered("plan", key.name, domain.name))
+        working = asyncio.ensure_future(
+            run_in_threadpool(
+                self.planner.work, task, proposers, run=body.run, dry_run=body.dry_run
+            )
+        )
+        self._working.add(working)
+        working.add_done_callback(self._working.discard)
+        working.add_done_callback(lambda _: self.service.metrics.plan(task.status))
+        return _Begun(task, generations, working)
+
+    def find(self, name: str, key: Key) -> PlanTask | None:
+        """The task of this id, where the key may see its domain."""
+        task = self.tasks.get(name)
+        return task if task is not None and key.may_use(task.domain) else None
+
+
+def plan_routes(router: APIRouter, service: Service, planner: Planner) -> None:
+    """Add the endpoints to a router."""
+    desk = _Desk(service, planner)
+
+    @router.post("/plans")
+    async def plans(
+        body: PlanBody, request: Request, key: Annotated[Key, Depends(authorise)]
+    ) -> Response:
+        begun = desk.begin(body, key)
+        if body.background:
+            return JSONResponse(begun.task.data(), 202)
+        if not await _is_done(request, begun.working):
+            for generation in begun.generations:
+                generation.cancel()
+            return gone()
+        error = begun.task.error
+        if error is not None:
+            return JSONResponse(error_data(error) | {"id": begun.task.id}, error_status(error))
+        return JSONResponse(begun.task.data())
+
+    @router.get("/plans")
+    async def runs(key: Annotated[Key, Depends(authorise)]) -> dict[str, Any]:
+        views = await run_in_threadpool(planner.views, key.may_use)
+        return {"object": "list", "data": [view_data(view) for view in views]}
+
+    @router.get("/plans/{name}")
+    async def status(name: str, key: Annotated[Key, Depends(authorise)]) -> dict[str, Any]:
+        task = desk.find(name, key)
+        if task is not None:
+            return task.data()
+        views = await run_in_threadpool(planner.views, key.may_use)
+        found = [view for view in views if view.run == name]
+        if not found:
+            raise _unknown(name)
+        return view_data(found[0])
+
+    @router.get("/plans/{name}/events")
+    async def events(name: str, key: Annotated[Key, Depends(authorise)]) -> Response:
+        task = desk.find(name, key)
+        if task is None:
+            raise _unknown(name)
+        return EventStream(_events(task), lambda: None)
+
+
+async def _is_done(request: Request, working: asyncio.Future[None]) -> bool:
+    """Wait for the work; False as soon as the client is gone, and the work goes on."""
+    leaving = asyncio.ensure_future(until_gone(request))
+    try:
+        await asyncio.wait({leaving, working}, return_when=asyncio.FIRST_COMPLETED)
+        return working.done()
+    finally:
+        leaving.cancel()
+
+
+async def _events(task: PlanTask) -> AsyncIterator[bytes]:
+    """All events of a task, those before as well, until it has ended."""
+    number, is_over = 0, False
+    while not is_over:
+        found, is_over = await run_in_threadpool(task.after, number, _HEARTBEAT_S)
+        for event in found:
+            yield encode_event(event, event["event"])
+        if not found:
+            yield b": still here\n\n"
+        number += len(found)
+    yield encode_event(task.data(), "plan")
+    yield DONE
+
+
+def _unknown(name: str) -> HttpError:
+    return HttpError(404, f"no plan {name!r} is known here", where="plans", fix="GET /v1/plans")
