@@ -1,8 +1,8 @@
 """How quickly are small formulas decided, building the solver included?
 
 Random 3-CNF with n = 32, 64, 128 variables and 4n (mostly satisfiable) or 8n (never) clauses. Ours
-starts from arrays, the peer from lists, as each is used; a measurement is the sum over 40 formulas
-(200 with `--full`).
+starts from arrays, the peer from lists, as each is used; a measurement is the sum over 400 formulas
+(2,000 with `--full`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _problem(context: Context, n: int, density: int) -> tuple[list[Cnf], list[li
     from bem_kernel.logic.cnf import cnf_from_clauses
 
     rng = Random(context.seed)
-    lists = [random_3cnf(rng, n, density * n) for _ in range(200 if context.full else 40)]
+    lists = [random_3cnf(rng, n, density * n) for _ in range(2000 if context.full else 400)]
     return [cnf_from_clauses(clauses, n) for clauses in lists], lists
 
 
