@@ -3,7 +3,8 @@
 #   make run            do the main job; finished steps are reused, FRESH=1 starts over
 #   make test           run the tests that are quick enough for every change
 #   make slow           run the tests that take longer
-#   make bench          measure the benchmark rows; ROWS='machine.*' selects, FULL=1 takes full sizes
+#   make bench          measure the benchmark rows; ROWS='machine.*' selects, FULL=1 takes full sizes,
+#                       DATA=DIR is a folder with real data
 #   make check          formatting, lint, types, layers
 #   make docs           build the API reference into docs/api
 #   make setup          make .venv and install the pinned packages
@@ -56,7 +57,8 @@ slow: $(STAMP)
 	@$(BIN)/python -m pytest -q -m slow
 
 bench: $(PEERS)
-	@$(BIN)/python -m benchmarks $(ROWS) $(if $(filter-out 0,$(FULL)),--full)
+	@$(BIN)/python -m benchmarks $(ROWS) $(if $(filter-out 0,$(FULL)),--full) \
+		$(if $(DATA),--data $(DATA))
 
 $(PEERS): $(STAMP)
 	@echo "bench: installing what is measured against"
