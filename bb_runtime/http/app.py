@@ -15,6 +15,7 @@ constraints are compiled and plans run in threads.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +29,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bb_runtime.engine import Engine
 from bb_runtime.http.completions import completion_routes
-from bb_runtime.http.errors import HttpError, add_error_handlers
+from bb_runtime.http.errors import add_error_handlers
 from bb_runtime.http.feedback import FeedbackStore, feedback_routes
 from bb_runtime.http.gate import Gate
 from bb_runtime.http.keys import Keys
@@ -37,9 +38,11 @@ from bb_runtime.http.limits import ServerLimits
 from bb_runtime.http.metrics import CONTENT_TYPE
 from bb_runtime.http.plan_routes import plan_routes
 from bb_runtime.http.planning import Planner
+from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.service import Service, authorise
 
 _PAGE = Path(__file__).parent / "page"
+_ASSETS = ("page.js", "drawing.js", "page.css")
 
 
 def create_app(
@@ -67,14 +70,19 @@ def create_app(
             yield
         finally:
             service.state.is_draining = True
-            service.compiler.close()
+            if service.plans:
+                await asyncio.wait(service.plans, timeout=service.limits.drain_s)
             await run_in_threadpool(engine.close, service.limits.drain_s)
 
     app = FastAPI(
         title="builderbrain", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
     )
     app.state.service = service
-    app.add_middleware(LimitBody, max_bytes=service.limits.max_body_bytes)
+    app.add_middleware(
+        LimitBody,
+        max_bytes=service.limits.max_body_bytes,
+        timeout_s=service.limits.body_timeout_s,
+    )
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(service.limits.hosts))
     app.add_middleware(Gate, metrics=service.metrics, state=service.state)
     add_error_handlers(app)
@@ -115,7 +123,7 @@ def _add_open_routes(app: FastAPI, service: Service, planner: Planner | None) ->
 
     @app.get("/page/{name}", include_in_schema=False)
     async def asset(name: str) -> FileResponse:
-        if name not in ("page.js", "drawing.js", "page.css"):
+        if name not in _ASSETS:
             raise HttpError(404, f"no file {name!r}", where="page", fix="go to /")
         return FileResponse(_PAGE / name)
 

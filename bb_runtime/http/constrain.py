@@ -7,9 +7,11 @@ to compile must not hold up the others.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import TypeVar
 
 from transformers import PreTrainedTokenizerBase
@@ -17,59 +19,72 @@ from transformers import PreTrainedTokenizerBase
 from bb_runtime.constraints import keep_to_choice, keep_to_lark, keep_to_regex, keep_to_schema
 from bb_runtime.engine import Busy, Constraint
 from bb_runtime.http.bodies import Asking, ChatBody, JsonObjectFormat, SchemaFormat
-from bb_runtime.http.errors import HttpError
 from bb_runtime.http.limits import ServerLimits
+from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.tool_calls import keep_to_tools
 
 T = TypeVar("T")
 
-_WAITING = 64
+_WAITING = 256
 
 
 class Compiler:
     """Compiles constraints in threads of its own, a few at a time.
 
+    The threads are daemons: one that is lost in a constraint does not keep the process from ending.
+
     Args:
-        limits: how large a constraint may be, and how long it may take.
+        limits: how long a constraint may take, and how many are compiled at the same time.
     """
 
     def __init__(self, limits: ServerLimits) -> None:
         self._limits = limits
-        self._threads = ThreadPoolExecutor(limits.compiling, "bb-compile")
-        self._running = 0
+        self._free = asyncio.Semaphore(limits.compiling)
+        self._waiting = 0
 
     async def run(self, work: Callable[[], T]) -> T:
         """Do some work in a thread.
 
         Raises:
-            Busy: too much is being compiled.
-            HttpError: it takes too long. The thread goes on until it is done, and counts as busy.
+            Busy: too many constraints wait, or those before it take too long.
+            HttpError: it takes too long. Its thread goes on, and holds its place until it is done.
         """
-        if self._running >= _WAITING * self._limits.compiling:
-            raise Busy("too many constraints are being compiled", retry_after_s=1)
-        self._running += 1  # only the event loop's thread counts
-        loop = asyncio.get_running_loop()
-        future = self._threads.submit(work)
-        future.add_done_callback(lambda _: loop.call_soon_threadsafe(self._leave))
+        if self._waiting >= _WAITING:
+            raise Busy("too many constraints wait to be compiled", retry_after_s=1)
+        self._waiting += 1
+        has_begun = False
         try:
-            return await asyncio.wait_for(
-                asyncio.wrap_future(future), self._limits.compile_timeout_s
-            )
+            async with asyncio.timeout(self._limits.compile_timeout_s):
+                has_begun = await self._free.acquire()
+                return await asyncio.wrap_future(self._start(work))
         except TimeoutError:
+            if not has_begun:
+                raise Busy("other constraints are still being compiled", retry_after_s=5) from None
             raise HttpError(
                 400,
-                f"the constraint takes more than {self._limits.compile_timeout_s} s to compile",
+                f"was not compiled within {self._limits.compile_timeout_s} s",
                 where="constraint",
                 fix="simplify it",
                 code="constraint_too_complex",
             ) from None
+        finally:
+            self._waiting -= 1
 
-    def _leave(self) -> None:
-        self._running -= 1
+    def _start(self, work: Callable[[], T]) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_running_or_notify_cancel()
+        loop = asyncio.get_running_loop()
 
-    def close(self) -> None:
-        """Take no more work."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        def run() -> None:
+            try:
+                future.set_result(work())
+            except BaseException as error:
+                future.set_exception(error)
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(self._free.release)
+
+        threading.Thread(target=run, name="bb-compile", daemon=True).start()
+        return future
 
 
 def check_size(body: Asking, limits: ServerLimits) -> None:
@@ -78,10 +93,15 @@ def check_size(body: Asking, limits: ServerLimits) -> None:
     Raises:
         HttpError: one is.
     """
-    wanted = body.model_dump(
-        include={"response_format", "structured_outputs", "tools"}, exclude_none=True
-    )
-    size = len(json.dumps(wanted, ensure_ascii=False))
+    fields = {"response_format", "structured_outputs", "tools"}
+    try:
+        wanted = body.model_dump(include=fields, exclude_none=True)
+        size = len(json.dumps(wanted, ensure_ascii=False))
+    except (RecursionError, ValueError) as error:
+        raise HttpError(
+            400, "the constraint is nested too deeply", where="constraint", fix="flatten it",
+            code="constraint_too_complex",
+        ) from error  # fmt: skip
     if size > limits.max_constraint:
         raise HttpError(
             400,

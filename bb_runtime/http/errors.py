@@ -1,18 +1,14 @@
 """Errors in the OpenAI form: `{"error": {"message", "type", "param", "code"}}`.
 
-    400  the request cannot be honoured        413  the body is too large
-    401  no valid API key                      422  a plan is refused by the checker
-    403  the key does not have this right      429  too many requests wait (Retry-After)
-    404  no such model, plan or answer         503  the server is closing (Retry-After)
-
-BBError
-└── HttpError   carries its own status
+400  the request cannot be honoured        413  the body is too large
+401  no valid API key                      422  a plan is refused by the checker
+403  the key does not have this right      429  too many requests wait (Retry-After)
+404  no such model, plan or answer         503  the server is closing (Retry-After)
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -25,8 +21,7 @@ from bb_core.errors import BBError
 from bb_core.plan import plan_text
 from bb_runtime.engine import Busy
 from bb_runtime.errors import PlanRefused
-
-logger = logging.getLogger(__name__)
+from bb_runtime.http.refusal import HttpError
 
 _TYPES = {
     401: "authentication_error",
@@ -35,22 +30,6 @@ _TYPES = {
     429: "rate_limit_error",
 }
 CLIENT_GONE = 499
-
-
-class HttpError(BBError):
-    """A refusal with a status of its own.
-
-    Attributes:
-        status: of the answer.
-        param: the field at fault; empty for none.
-        code: a word for programs; empty for none.
-    """
-
-    def __init__(
-        self, status: int, what: str, *, where: str = "", fix: str = "", code: str = ""
-    ) -> None:
-        self.status, self.param, self.code = status, where, code
-        super().__init__(what, where=where, fix=fix)
 
 
 def error_status(error: BaseException) -> int:
@@ -83,6 +62,11 @@ def error_data(error: BaseException) -> dict[str, Any]:
     return found
 
 
+def error_headers(error: BaseException) -> dict[str, str]:
+    """What the headers say: when to try again."""
+    return {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else {}
+
+
 def refusal_data(refusal: PlanRefused) -> dict[str, Any]:
     """What the checker says: step, rule, and the nearest admissible alternative."""
     nearest = refusal.nearest
@@ -97,18 +81,16 @@ def refusal_data(refusal: PlanRefused) -> dict[str, Any]:
 
 
 def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error in the OpenAI form; faults of ours are logged."""
+    """Answer refusals in the OpenAI form; `gate` answers and logs faults of ours."""
 
     @app.exception_handler(BBError)
     def refused(_: Request, error: BBError) -> JSONResponse:
-        headers = {}
-        if isinstance(error, Busy):
-            headers["retry-after"] = str(error.retry_after_s)
-        return JSONResponse(error_data(error), error_status(error), headers)
+        return JSONResponse(error_data(error), error_status(error), error_headers(error))
 
     @app.exception_handler(RequestValidationError)
     def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
+        # Of several ways to read a field, the one that went furthest was meant.
+        first = max(error.errors(), key=lambda found: len(found["loc"]))
         where = ".".join(str(part) for part in first["loc"] if part != "body")
         what = str(first["msg"]).removeprefix("Value error, ")
         found = _data(400, f"{where or 'body'}: {what}; only what is documented is accepted")
@@ -119,11 +101,6 @@ def add_error_handlers(app: FastAPI) -> None:
     def unknown(_: Request, error: HTTPException) -> Response:
         found = _data(error.status_code, str(error.detail))
         return JSONResponse(found, error.status_code, error.headers)
-
-    @app.exception_handler(Exception)
-    def failed(request: Request, error: Exception) -> JSONResponse:
-        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return JSONResponse(error_data(error), 500)
 
 
 def _data(status: int, message: str) -> dict[str, Any]:

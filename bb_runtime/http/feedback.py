@@ -15,8 +15,8 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from bb_runtime.http.bodies import Strict
-from bb_runtime.http.errors import HttpError
 from bb_runtime.http.keys import Key
+from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.service import Service, authorise
 
 KIND = "feedback"

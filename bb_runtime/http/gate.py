@@ -1,7 +1,8 @@
 """Around every request: an id, a place in the counts, a line in the log, and safe headers.
 
 The id is the client's `X-Request-Id` where that is harmless text, else a new one; the answer bears
-it, and every line of the log. While the server drains, new requests are told to go elsewhere.
+it, and every line of the log. A fault of ours is logged here, and answered without its details.
+While the server drains, new requests are told to go elsewhere.
 """
 
 from __future__ import annotations
@@ -14,17 +15,31 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bb_runtime.http.errors import error_data
 from bb_runtime.http.metrics import Metrics
 
+logger = logging.getLogger(__name__)
 access = logging.getLogger("bb_runtime.http.access")
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ALWAYS = ("/health", "/ready", "/metrics")
-_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
+)
+_CLOSING = {
+    "error": {
+        "message": "server: the server is closing; try again in 5 s",
+        "type": "server_error",
+        "param": None,
+        "code": "closing",
+    }
+}
 
 request_id: contextvars.ContextVar[str] = contextvars.ContextVar("request_id", default="")
 
@@ -59,8 +74,8 @@ class Gate:
             return
         given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
         name = given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
-        token = request_id.set(name)
-        started_s, status = time.monotonic(), 500
+        request_id.set(name)  # the server runs each request in a context of its own
+        started_s, status = time.monotonic(), 0
         scope.setdefault("state", {})["key_name"] = ""
 
         async def sending(message: Message) -> None:
@@ -73,14 +88,19 @@ class Gate:
         self._metrics.begin()
         try:
             if self._state.is_draining and scope["path"] not in _ALWAYS:
-                await _refuse(sending)
+                await _answer(sending, 503, _CLOSING, (b"retry-after", b"5"))
             else:
                 await self._app(scope, receive, sending)
+        except Exception as error:
+            logger.exception("%s %s failed", scope["method"], _route(scope))
+            if status == 0:
+                await _answer(sending, 500, error_data(error))
+            else:
+                raise  # only closing the connection can tell the client now
         finally:
             seconds = time.monotonic() - started_s
             self._metrics.end(_route(scope), scope["method"], status, seconds)
             self._log(scope, status, seconds)
-            request_id.reset(token)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         access.info(
@@ -104,20 +124,12 @@ def _add_headers(headers: MutableHeaders, name: str) -> None:
     headers["content-security-policy"] = _POLICY
 
 
-async def _refuse(send: Send) -> None:
-    error = {
-        "message": "server: the server is closing; try again in 5 s",
-        "type": "server_error",
-        "param": None,
-        "code": "closing",
-    }
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"retry-after", b"5"),
-        (b"connection", b"close"),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": json.dumps({"error": error}).encode()})
+async def _answer(
+    send: Send, status: int, data: dict[str, Any], *headers: tuple[bytes, bytes]
+) -> None:
+    sent = [(b"content-type", b"application/json"), (b"connection", b"close"), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
+    await send({"type": "http.response.body", "body": json.dumps(data).encode()})
 
 
 class JsonLines(logging.Formatter):

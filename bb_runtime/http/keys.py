@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bb_core.errors import BBError
-from bb_core.files import read_text
-from bb_runtime.http.errors import HttpError
+from bb_core.files import read_text, write_atomic
+from bb_runtime.http.refusal import HttpError
 
 PREFIX = "bb-"
 ALL = "*"
@@ -73,6 +73,11 @@ class Keys:
     def are_asked(self) -> bool:
         """Whether requests need one."""
         return bool(self._keys)
+
+    @property
+    def all(self) -> tuple[Key, ...]:
+        """Every key."""
+        return tuple(self._keys.values())
 
     def find(self, authorization: str | None) -> Key:
         """The key of a request.
@@ -138,13 +143,29 @@ def load_keys(path: Path) -> Keys:
         raise BBError(
             f"{place}: {first['msg']}", where=str(path), fix="bb keys new writes a valid line"
         ) from None
-    keys = {key.sha256: key for key in found.keys}
-    names = {key.name for key in found.keys}
-    if not keys or len(keys) < len(found.keys) or len(names) < len(found.keys):
+    _check_distinct(path, found.keys)
+    return Keys({key.sha256: key for key in found.keys})
+
+
+def save_keys(path: Path, keys: Sequence[Key]) -> None:
+    """Write a key file, in one step.
+
+    Raises:
+        BBError: no keys, or two of the same name; the file cannot be written.
+    """
+    _check_distinct(path, keys)
+    data = {"keys": [key.model_dump(mode="json") for key in keys]}
+    write_atomic(path, yaml.safe_dump(data, sort_keys=False))
+
+
+def _check_distinct(path: Path, keys: Sequence[Key]) -> None:
+    if not keys:
         raise BBError(
-            "holds no key, or the same one twice", where=str(path), fix="bb keys new makes one"
+            "would let everybody in: it holds no key", where=str(path), fix="bb keys new makes one"
         )
-    return Keys(keys)
+    for field in ("name", "sha256"):
+        if len({getattr(key, field) for key in keys}) < len(keys):
+            raise BBError(f"two keys have the same {field}", where=str(path), fix="remove one")
 
 
 def new_key() -> str:

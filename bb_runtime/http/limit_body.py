@@ -1,31 +1,44 @@
-"""Refuse request bodies that are too large, before they are read into memory."""
+"""Refuse request bodies that are too large or come too slowly, before they are worked on."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 class LimitBody:
-    """ASGI middleware: 413 for a body above `max_bytes`, whether or not its length is declared."""
+    """ASGI middleware: 413 for a body above `max_bytes`, whether or not its length is declared.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Args:
+        app: what it stands around.
+        max_bytes: largest body.
+        timeout_s: longest time until the whole body is there; then 408.
+    """
+
+    def __init__(self, app: ASGIApp, max_bytes: int, timeout_s: float) -> None:
         self._app = app
-        self._max_bytes = max_bytes
+        self._max_bytes, self._timeout_s = max_bytes, timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, counting what it receives."""
+        """Pass the request on, with its whole body."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         if not declared.isdigit() or int(declared) > self._max_bytes:
-            await self._refuse(send)
+            await self._refuse_size(send)
             return
-        body = await self._read(receive)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                body = await self._read(receive)
+        except TimeoutError:
+            what = f"the body was not there after {self._timeout_s:g} s; send it faster"
+            await _refuse(send, 408, what, "body_too_slow")
+            return
         if body is None:
-            await self._refuse(send)
+            await self._refuse_size(send)
             return
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -49,12 +62,14 @@ class LimitBody:
             if not message.get("more_body", False):
                 return b"".join(parts)
 
-    async def _refuse(self, send: Send) -> None:
-        error = {
-            "message": f"the body is larger than {self._max_bytes} bytes; send less",
-            "type": "invalid_request_error",
-        }
-        body = json.dumps({"error": error}).encode()
-        headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
-        await send({"type": "http.response.start", "status": 413, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    async def _refuse_size(self, send: Send) -> None:
+        what = f"the body is larger than {self._max_bytes} bytes; send less"
+        await _refuse(send, 413, what, "body_too_large")
+
+
+async def _refuse(send: Send, status: int, what: str, code: str) -> None:
+    error = {"message": what, "type": "invalid_request_error", "param": None, "code": code}
+    body = json.dumps({"error": error}).encode()
+    headers = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -11,6 +11,7 @@ class ServerLimits:
 
     Attributes:
         max_body_bytes: largest request body.
+        body_timeout_s: longest time until a body is there.
         max_new_tokens: largest and default budget of an answer.
         max_constraint: largest constraint of a request (schema, grammar, tools), in characters.
         compile_timeout_s: longest time to compile one.
@@ -23,6 +24,7 @@ class ServerLimits:
     """
 
     max_body_bytes: int = 256 * 1024
+    body_timeout_s: float = 30.0
     max_new_tokens: int = 512
     max_constraint: int = 64 * 1024
     compile_timeout_s: float = 20.0

@@ -3,7 +3,8 @@
     POST /v1/plans              a request in words: decoded, checked, and run if asked
     POST /v1/plans              a plan: checked, and run if asked
     GET  /v1/plans              runs in the log, those of other domains than the key's left out
-    GET  /v1/plans/{id}         how one stands: by the id of its request, or of its run
+    GET  /v1/plans/{id}         how one stands: by the id of its request, for the same key; by that
+                                of its run, private values hidden, for keys of the same domain
     GET  /v1/plans/{id}/events  the same as it happens (server-sent events)
 
 With `background: true` the answer comes at once, with the id to ask for.
@@ -12,9 +13,12 @@ With `background: true` the answer comes at once, with the id to ask for.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -23,17 +27,19 @@ from pydantic import Field, model_validator
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from bb_core.plan import parse_plan
-from bb_runtime.engine import Generation
+from bb_core.plan import Plan, parse_plan
+from bb_runtime.engine import Busy, Generation
 from bb_runtime.http.bodies import Strict
-from bb_runtime.http.errors import HttpError, error_data, error_status
+from bb_runtime.http.errors import error_data, error_headers, error_status
 from bb_runtime.http.keys import Key, check_domain
 from bb_runtime.http.planning import Decoding, Planner, PlanTask, sent_plan
+from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.service import Answered, Recent, Service, authorise
 from bb_runtime.http.stream import DONE, EventStream, encode_event, gone, until_gone
 from bb_runtime.run_status import view_data
 
 _MOST_WAITING = 64
+_MOST_KEPT = 128
 _HEARTBEAT_S = 10.0
 
 
@@ -85,8 +91,8 @@ class _Desk:
 
     def __init__(self, service: Service, planner: Planner) -> None:
         self.service, self.planner = service, planner
-        self.tasks: Recent[PlanTask] = Recent(service.limits.kept)
-        self._working: set[asyncio.Future[None]] = set()
+        self.tasks: Recent[PlanTask] = Recent(_MOST_KEPT)
+        self._threads = ThreadPoolExecutor(_MOST_WAITING, "bb-plan")
 
     def begin(self, body: PlanBody, key: Key) -> _Begun:
         """Check a request and start to work on it.
@@ -100,12 +106,11 @@ class _Desk:
         self.service.check_model(body.model)
         if body.run or body.dry_run:
             self.planner.needed_log()
-        if len(self._working) >= _MOST_WAITING:
-            raise HttpError(429, "too many plans wait", where="plans", fix="try again in 1 s")
+        if len(self.service.plans) >= _MOST_WAITING:
+            raise Busy("too many plans wait", retry_after_s=1)
         task, generations = PlanTask(domain.name, key.name), list[Generation]()
         if body.plan is not None:
-            steps = body.plan if isinstance(body.plan, dict) else {"plan": body.plan}
-            proposers = [sent_plan(parse_plan(json.dumps(steps)))]
+            proposers = [sent_plan(_parsed(body.plan))]
         else:
             assert body.request is not None
             how = Decoding(
@@ -115,20 +120,17 @@ class _Desk:
             proposers = self.planner.proposers(task, body.request, how, generations.append)
         self.tasks.put(task.id, task)
         self.service.answered.put(task.id, Answered("plan", key.name, domain.name))
-        working = asyncio.ensure_future(
-            run_in_threadpool(
-                self.planner.work, task, proposers, run=body.run, dry_run=body.dry_run
-            )
-        )
-        self._working.add(working)
-        working.add_done_callback(self._working.discard)
+        work = partial(self.planner.work, task, proposers, run=body.run, dry_run=body.dry_run)
+        working = asyncio.get_running_loop().run_in_executor(self._threads, work)
+        self.service.plans.add(working)
+        working.add_done_callback(self.service.plans.discard)
         working.add_done_callback(lambda _: self.service.metrics.plan(task.status))
         return _Begun(task, generations, working)
 
     def find(self, name: str, key: Key) -> PlanTask | None:
-        """The task of this id, where the key may see its domain."""
+        """The task of this id, for the key that began it; it shows what the tools answered."""
         task = self.tasks.get(name)
-        return task if task is not None and key.may_use(task.domain) else None
+        return task if task is not None and key.name == task.key else None
 
 
 def plan_routes(router: APIRouter, service: Service, planner: Planner) -> None:
@@ -148,7 +150,8 @@ def plan_routes(router: APIRouter, service: Service, planner: Planner) -> None:
             return gone()
         error = begun.task.error
         if error is not None:
-            return JSONResponse(error_data(error) | {"id": begun.task.id}, error_status(error))
+            found = error_data(error) | {"id": begun.task.id}
+            return JSONResponse(found, error_status(error), error_headers(error))
         return JSONResponse(begun.task.data())
 
     @router.get("/plans")
@@ -187,16 +190,40 @@ async def _is_done(request: Request, working: asyncio.Future[None]) -> bool:
 
 async def _events(task: PlanTask) -> AsyncIterator[bytes]:
     """All events of a task, those before as well, until it has ended."""
+    loop, changed = asyncio.get_running_loop(), asyncio.Event()
     number, is_over = 0, False
-    while not is_over:
-        found, is_over = await run_in_threadpool(task.after, number, _HEARTBEAT_S)
-        for event in found:
-            yield encode_event(event, event["event"])
-        if not found:
-            yield b": still here\n\n"
-        number += len(found)
+    with task.watched(partial(_wake, loop, changed)):
+        while not is_over:
+            changed.clear()
+            found, is_over = task.after(number)
+            for event in found:
+                yield encode_event(event, event["event"])
+            number += len(found)
+            if not is_over:
+                try:
+                    await asyncio.wait_for(changed.wait(), _HEARTBEAT_S)
+                except TimeoutError:
+                    yield b": still here\n\n"
     yield encode_event(task.data(), "plan")
     yield DONE
+
+
+def _parsed(sent: dict[str, Any] | list[Any]) -> Plan:
+    """The plan of a request.
+
+    Raises:
+        BBError: it is none.
+    """
+    steps = sent if isinstance(sent, dict) else {"plan": sent}
+    try:
+        return parse_plan(json.dumps(steps))
+    except RecursionError as error:
+        raise HttpError(400, "is nested too deeply", where="plan", fix="flatten it") from error
+
+
+def _wake(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
+    with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(changed.set)
 
 
 def _unknown(name: str) -> HttpError:

@@ -11,8 +11,8 @@ import json
 import logging
 import threading
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,8 @@ from bb_runtime.errors import PlanRefused
 from bb_runtime.execute import StepOutcome
 from bb_runtime.execution import Execution
 from bb_runtime.fallback import Proposal, Proposer, fulfil, propose
-from bb_runtime.http.errors import HttpError, error_data
+from bb_runtime.http.errors import error_data
+from bb_runtime.http.refusal import HttpError
 from bb_runtime.run_plan import as_data
 from bb_runtime.run_status import RunView, run_views
 from bem_kernel.ledger.chain import Ledger
@@ -54,6 +55,8 @@ class PlanTask:
         events: what happened so far.
         answer: once it has ended.
         error: what it failed with.
+        watching: called after each event.
+        changed: held while any of these is read or changed.
     """
 
     domain: str
@@ -63,14 +66,16 @@ class PlanTask:
     events: list[dict[str, Any]] = field(default_factory=list)
     answer: dict[str, Any] | None = None
     error: Exception | None = None
-    changed: threading.Condition = field(default_factory=threading.Condition)
+    watching: list[Callable[[], object]] = field(default_factory=list)
+    changed: threading.RLock = field(default_factory=threading.RLock)
 
     def tell(self, event: str, status: str | None = None, **data: Any) -> None:
         """Something happened."""
         with self.changed:
             self.status = status or self.status
             self.events.append({"number": len(self.events), "event": event, **data})
-            self.changed.notify_all()
+            for tell in self.watching:
+                tell()
 
     def end(self, status: str, **data: Any) -> None:
         """It has ended."""
@@ -94,13 +99,21 @@ class PlanTask:
                 "id": self.id, "object": "plan", "domain": self.domain, "status": self.status,
             }  # fmt: skip
 
-    def after(self, number: int, timeout_s: float) -> tuple[list[dict[str, Any]], bool]:
-        """Events from a number on, waiting for the next; and whether these are the last."""
+    def after(self, number: int) -> tuple[list[dict[str, Any]], bool]:
+        """Events from a number on; and whether these are the last."""
         with self.changed:
-            self.changed.wait_for(
-                lambda: len(self.events) > number or self.answer is not None, timeout_s
-            )
             return self.events[number:], self.answer is not None
+
+    @contextmanager
+    def watched(self, tell: Callable[[], object]) -> Iterator[None]:
+        """Call `tell`, from any thread, after each event."""
+        with self.changed:
+            self.watching.append(tell)
+        try:
+            yield
+        finally:
+            with self.changed:
+                self.watching.remove(tell)
 
 
 @dataclass(frozen=True)
@@ -237,13 +250,15 @@ class Planner:
         def on_step(outcome: StepOutcome) -> None:
             task.tell("step", **_step(outcome))
 
+        text = proposers[0].propose()  # decoded before others have to wait for this run
+        first = Proposer(proposers[0].name, lambda: text)
         with (
             self._running,
             Ledger(self.needed_log()) as ledger,
             self._opened(domain) as adapters,
         ):
             proposal, done = fulfil(
-                domain, proposers, adapters, ledger,
+                domain, [first, *proposers[1:]], adapters, ledger,
                 on_plan=on_plan, on_step=on_step, dry_run=dry_run,
             )  # fmt: skip
         task.end(done.status, **_proposed(proposal), execution=as_data(done), **_doubts(done))

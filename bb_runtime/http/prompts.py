@@ -16,7 +16,7 @@ from jinja2.exceptions import TemplateError
 from bb_core.prompt import format_prompt
 from bb_runtime.engine import Engine
 from bb_runtime.http.bodies import ChatBody
-from bb_runtime.http.errors import HttpError
+from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.tool_bodies import (
     AssistantMessage,
     Called,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -11,11 +12,11 @@ from fastapi import Request
 
 from bb_runtime.engine import Engine
 from bb_runtime.http.constrain import Compiler
-from bb_runtime.http.errors import HttpError
 from bb_runtime.http.gate import ServerState
 from bb_runtime.http.keys import Key, Keys
 from bb_runtime.http.limits import ServerLimits
 from bb_runtime.http.metrics import Metrics
+from bb_runtime.http.refusal import HttpError
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ class Service:
         metrics: counts.
         compiler: compiles constraints.
         answered: answers by id.
+        plans: plan requests that are worked on.
     """
 
     engine: Engine
@@ -79,6 +81,7 @@ class Service:
     keys: Keys
     state: ServerState = field(default_factory=ServerState)
     metrics: Metrics = field(default_factory=Metrics)
+    plans: set[asyncio.Future[None]] = field(default_factory=set)
     compiler: Compiler = field(init=False)
     answered: Recent[Answered] = field(init=False)
 

@@ -15,7 +15,7 @@ from bb_runtime.http.app import create_app
 from bb_runtime.http.limits import ServerLimits
 from bb_runtime.http.tool_bodies import Function, Tool
 from bb_runtime.http.tool_calls import calls_schema, keep_to_tools, moved
-from bb_runtime.http.tool_row import TAG, keep_calls_after_tag
+from bb_runtime.http.tool_row import TAG, TagRow, keep_calls_after_tag
 from bb_runtime.masks import n_mask_words, vocabulary_of, wrap_tokenizer
 
 LIMITS = ServerLimits(max_new_tokens=256, hosts=("testserver",))
@@ -138,6 +138,43 @@ def test_parameters_that_cannot_be_kept_are_refused_by_tool_and_place(client):
     assert answer.status_code == 400
     message = answer.json()["error"]["message"]
     assert message.startswith("tools: f: parameters: ") and "maxLenght" in message
+
+
+@pytest.fixture
+def led(monkeypatch, tokenizer):
+    """Leads every text of tool_choice auto to `Sure.` and the tag; an untrained model would not."""
+    vocabulary = vocabulary_of(tokenizer)
+    single = {found: token for token, found in enumerate(vocabulary.token_bytes)}
+    own = TagRow.take_forced
+
+    def take_forced(row):
+        taken = []
+        if not row._end:
+            taken = [single[bytes([byte])] for byte in b"Sure." + TAG.encode()]
+            assert all(row.consume(token) for token in taken)
+        return [*taken, *own(row)]
+
+    monkeypatch.setattr(TagRow, "take_forced", take_forced)
+
+
+def test_auto_tells_text_and_then_calls(client, led):
+    (choice,) = chat(client, tool_choice="auto", temperature=1.2, seed=3)
+    message = choice["message"]
+    assert message["content"] == "Sure." and choice["finish_reason"] == "tool_calls"
+    for call in message["tool_calls"]:
+        function = call["function"]
+        jsonschema.validate(json.loads(function["arguments"]), PARAMETERS[function["name"]])
+    body = ASK | {"temperature": 1.2, "seed": 3, "stream": True}
+    said, arguments = "", ""
+    with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        for line in answer.iter_lines():
+            if line and line != "data: [DONE]":
+                (found,) = json.loads(line.removeprefix("data: "))["choices"]
+                said += found["delta"].get("content") or ""
+                for delta in found["delta"].get("tool_calls", ()):
+                    arguments += delta["function"]["arguments"]
+    assert said == "Sure."
+    assert arguments == "".join(c["function"]["arguments"] for c in message["tool_calls"])
 
 
 # -- the row that is free until its tag ----------------------------------------------------------
