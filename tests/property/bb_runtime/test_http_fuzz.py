@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from random import Random
 
@@ -141,7 +140,7 @@ def request(rng):
 def attack(client, rng):
     path, body = request(rng)
     start_s = time.monotonic()
-    answer = client.post(path, content=json.dumps(body))
+    answer = client.post(path, json=body)
     shown = (path, body, answer.text[:500])
     assert time.monotonic() - start_s < LATEST_S, shown
     assert answer.status_code == 200 or 400 <= answer.status_code < 500, shown

@@ -10,7 +10,6 @@ from bb_runtime import keys_cli
 from bb_runtime.http.keys import Key, Keys, check_domain, key_hash, load_keys, new_key, save_keys
 from bb_runtime.http.refusal import HttpError
 
-
 HASH = "a" * 64
 
 
