@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import socket
 import threading
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import pytest
 from fastapi.testclient import TestClient
 
 import bb_runtime.http.constrain as constrain
+from bb_core.errors import BBError
 from bb_runtime.engine import Busy, Engine
 from bb_runtime.http.app import create_app
 from bb_runtime.http.gate import JsonLines
 from bb_runtime.http.limit_body import LimitBody
 from bb_runtime.http.limits import ServerLimits
-from bb_runtime.http.serve import answered_hosts
+from bb_runtime.http.serve import answered_hosts, serve_app
 
 LIMITS = ServerLimits(
     max_body_bytes=4096, max_new_tokens=64, compile_timeout_s=0.2, compiling=1,
@@ -94,6 +96,13 @@ def test_hosts_that_are_answered():
     assert answered_hosts("0.0.0.0", ("a.example",))[-1] == "a.example"
     assert "*" not in answered_hosts("0.0.0.0", ("a.example",))
     assert answered_hosts("127.0.0.1") == ("127.0.0.1", "localhost", "[::1]")
+
+
+def test_a_taken_port_is_one_message(app):
+    refused = pytest.raises(BBError, match="cannot listen there: .*; choose another --host")
+    with socket.create_server(("127.0.0.1", 0)) as taken, refused:
+        serve_app(app, "tiny", taken.getsockname())
+    assert not logging.getLogger("bb_runtime").handlers
 
 
 def test_unknown_paths_have_the_protocols_form(client):

@@ -14,7 +14,8 @@ from bb_runtime.engine import Engine
 from bb_runtime.http.app import create_app
 from bb_runtime.http.keys import Key, Keys, key_hash
 from bb_runtime.http.limits import ServerLimits
-from bb_runtime.http.planning import Planner
+from bb_runtime.http.planning import Decoding, Planner, PlanTask
+from bb_runtime.http.refusal import HttpError
 from bem_kernel.ledger.chain import read_entries, verify
 
 LIMITS = ServerLimits(max_new_tokens=160, hosts=("testserver",))
@@ -222,3 +223,34 @@ def test_feedback_on_an_answer_is_kept(locked, tmp_path):
         key = "bb-all" if wrong["id"] == "cmpl-1" else "bb-look"
         refused = locked.post("/v1/feedback", json=wrong, headers=bearer(key))
         assert refused.status_code == 404 and "is remembered" in refused.json()["error"]["message"]
+
+
+# -- the base after the rail -----------------------------------------------------------------------
+
+
+def test_the_base_plans_after_the_rail(model, tokenizer, shop):
+    """Both propose admissible plans: the same masks, another model."""
+    from copy import deepcopy
+
+    from bb_nn.config import DualRailConfig
+    from bb_nn.rail import DualRailForCausalLM
+    from bb_runtime.check import check_plan
+
+    config = DualRailConfig(width=16, heads=2, skills=2)
+    rail = DualRailForCausalLM.from_base(deepcopy(model), tokenizer, config)
+    planner = Planner(Engine(rail, tokenizer, "rail"), [shop], None)
+    task, generations = PlanTask("shop", "somebody"), []
+    proposers = planner.proposers(task, "hi", Decoding(60), generations.append)
+    assert [proposer.name for proposer in proposers] == ["rail", "base"]
+    for proposer in proposers:
+        check_plan(shop, proposer.propose())
+    told = [event["proposer"] for event in task.events if event["event"] == "decoded"]
+    assert told == ["rail", "base"] and len(generations) == 1
+
+
+def test_a_plan_whose_decoding_is_cancelled_is_not_proposed(model, tokenizer, shop):
+    planner = Planner(Engine(model, tokenizer, "tiny"), [shop], None)
+    task = PlanTask("shop", "somebody")
+    (proposer,) = planner.proposers(task, "hi", Decoding(150), lambda begun: begun.cancel())
+    with pytest.raises(HttpError, match="the plan was not finished: cancelled"):
+        proposer.propose()
