@@ -35,6 +35,7 @@ RANDOM = ("random-a", "random-b")
 MOST_EXAMPLES, MOST_SECONDS = 64, 30
 TOKENS_PER_SECOND = 5e6
 Word = tuple[tuple[int, ...], bool]
+KEYS = 8  # that the networks are asked about; ours has 64 registers
 _UNSEEN = 1_000_000  # random languages of seeds from here on
 
 
@@ -173,6 +174,8 @@ def words_of(name: str, lengths: list[int], rng: Random) -> list[Word]:
     found = []
     for length in lengths:
         word = [rng.randrange(2) for _ in range(length)]
+        if name == "key-value":
+            word = _pairs(length, rng)
         if name.startswith("dyck"):
             word = _brackets(length, rng)
         elif name.startswith("mod") and rng.random() < 0.5:
@@ -192,6 +195,15 @@ def _brackets(length: int, rng: Random) -> list[int]:
         word = word or [0]
         word[rng.randrange(len(word))] ^= 1
     return word
+
+
+def _pairs(length: int, rng: Random) -> list[int]:
+    """Keys with values, a key may come again, and a key that was written as the question."""
+    pairs = [(rng.randrange(KEYS), rng.randrange(2)) for _ in range(max(1, (length - 1) // 2))]
+    asked = rng.choice(pairs)[0]
+    # Of the four symbols key, 0, 1, #, key number k is token 4 (k + 1), and a bit is token 1 or 2.
+    told = [token for key, bit in pairs for token in (4 * (key + 1), 1 + bit)]
+    return [*told, 4 * (asked + 1)]
 
 
 def _divisible(word: list[int], modulus: int, rng: Random) -> list[int]:

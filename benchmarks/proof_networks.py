@@ -3,7 +3,8 @@
 LSTM-64 (embedding 16, one layer, a linear verdict) and a transformer of two layers (width 64, four
 heads, learned positions, causal) are trained by Adam on labelled random words of 1 to 40 tokens,
 each seen once, in batches of 64, as the passive data of `proof_learning` are drawn: half of each
-verdict as far as random words have both, of brackets half of them matching. Every 1,024 examples
+verdict as far as random words have both, of brackets half of them matching, of keys and values
+over eight keys. Every 1,024 examples
 they are tried on 1,000 other words of the same lengths; the figure of a row is the number of
 examples after which 99% are right. Where that was not reached within the most that is tried (see
 `_MOST`), that number is the figure: the ratio is then a lower bound, and the row says so on stderr.
@@ -21,7 +22,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from benchmarks.frame import Context, Measured, UnavailableError, row
-from benchmarks.proof_learning import Word, learned, template_program, words_of
+from benchmarks.proof_learning import KEYS, Word, learned, template_program, words_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +31,12 @@ if TYPE_CHECKING:
 
     Logits = Callable[[Tensor, Tensor], Tensor]  # of words, at their last tokens
 
-TASKS = ("parity", "majority", "dyck-online", "dyck-final", "mod-3", "mod-5", "mod-7")
+TASKS = ("parity", "majority", "dyck-online", "dyck-final", "mod-3", "mod-5", "mod-7", "key-value")
 QUICK = ("parity", "majority", "dyck-final")
 TRAINING_LENGTH = 40
 DEFAULT_RATE, RATES = 1e-3, (1e-3, 3e-3, 1e-2)
 _MOST = 262_144
 _BATCH, _EVERY, _TESTS, _ENOUGH = 64, 1024, 1000, 0.99
-_PAD = 2
 
 
 class Trained(NamedTuple):
@@ -65,12 +65,17 @@ def ours_right(name: str, seed: int, far: bool) -> float:
     return sum(a == b for a, (_, b) in zip(said, words, strict=True)) / len(words)
 
 
-def _lstm() -> tuple[Any, Logits]:
+def _padding(name: str) -> int:
+    """The token after the last of a task, with which short words are filled up."""
+    return 4 * KEYS + 1 if name == "key-value" else 2
+
+
+def _lstm(n_tokens: int) -> tuple[Any, Logits]:
     import torch
 
     parts = torch.nn.ModuleList(
         [
-            torch.nn.Embedding(3, 16),
+            torch.nn.Embedding(n_tokens, 16),
             torch.nn.LSTM(16, 64, batch_first=True),
             torch.nn.Linear(64, 1),
         ]
@@ -85,13 +90,13 @@ def _lstm() -> tuple[Any, Logits]:
     return parts, logits
 
 
-def _transformer() -> tuple[Any, Logits]:
+def _transformer(n_tokens: int) -> tuple[Any, Logits]:
     import torch
 
     layer = torch.nn.TransformerEncoderLayer(64, 4, 256, 0.0, batch_first=True, norm_first=True)
     parts = torch.nn.ModuleList(
         [
-            torch.nn.Embedding(3, 64),
+            torch.nn.Embedding(n_tokens, 64),
             torch.nn.Embedding(4 * TRAINING_LENGTH, 64),
             torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False),
             torch.nn.Linear(64, 1),
@@ -121,7 +126,8 @@ def train(kind: str, name: str, rate: float, seed: int, most: int) -> Trained:
         raise UnavailableError("torch is not installed; pip install builderbrain[nn]") from error
     torch.manual_seed(seed)
     torch.set_num_threads(1)
-    parts, logits = _KINDS[kind]()
+    pad = _padding(name)
+    parts, logits = _KINDS[kind](pad + 1)
     optimiser = torch.optim.Adam(parts.parameters(), lr=rate)
     rng = Random(seed)
 
@@ -130,7 +136,7 @@ def train(kind: str, name: str, rate: float, seed: int, most: int) -> Trained:
 
     def said(words: list[Word]) -> tuple[Tensor, Tensor]:
         longest = max(len(word) for word, _ in words)
-        rows = [[*word, *([_PAD] * (longest - len(word)))] for word, _ in words]
+        rows = [[*word, *([pad] * (longest - len(word)))] for word, _ in words]
         last = torch.tensor([len(word) - 1 for word, _ in words])
         verdicts = torch.tensor([float(verdict) for _, verdict in words])
         return logits(torch.tensor(rows), last), verdicts
