@@ -139,8 +139,8 @@ async def _stream(client: Any, server: Server, ask: dict[str, Any]) -> str:
             chunk = json.loads(data)
             if "error" in chunk:
                 raise RuntimeError(f"{server.url}: {chunk['error']}")
-            text += "".join(choice["text"] or "" for choice in chunk["choices"])
-            is_done = is_done or any(choice["finish_reason"] for choice in chunk["choices"])
+            text += "".join(choice.get("text") or "" for choice in chunk["choices"])
+            is_done = is_done or any(choice.get("finish_reason") for choice in chunk["choices"])
     if not is_done:
         raise RuntimeError(f"{server.url}: a stream broke off")
     return text
