@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bb_core.cli import run_app
-from bb_runtime import generate_cli, plan_cli, serve_cli
+from bb_runtime import generate_cli, keys_cli, plan_cli, serve_cli
 from bb_runtime.engine import Engine
 from bem_kernel.ledger.chain import verify
 
@@ -248,11 +248,18 @@ def test_a_plain_model_is_no_rail(bb, base):
 
 
 def test_help_is_quick_to_load_and_has_examples(bb):
-    for app, name in ((generate_cli.app, ""), (serve_cli.app, ""), (plan_cli.app, "run")):
+    apps = (
+        (generate_cli.app, ""),
+        (serve_cli.app, ""),
+        (plan_cli.app, "run"),
+        (keys_cli.app, "new"),
+    )
+    for app, name in apps:
         code, out, _ = bb(app, *filter(None, [name]), "--help")
         assert code == 0 and "Example" in out
     code = (
-        "import sys, bb_runtime.plan_cli, bb_runtime.generate_cli, bb_runtime.serve_cli;"
+        "import sys, bb_runtime.plan_cli, bb_runtime.generate_cli, bb_runtime.serve_cli,"
+        "bb_runtime.keys_cli, bb_runtime.http.keys;"
         "print([m for m in ('torch', 'transformers', 'fastapi', 'numpy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
