@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
+from contextlib import nullcontext
 from random import Random
 
 import pytest
 from fastapi.testclient import TestClient
 
+from bb_runtime.check import check_plan
 from bb_runtime.engine import Engine
 from bb_runtime.http.app import create_app
 from bb_runtime.http.limits import ServerLimits
@@ -60,6 +63,12 @@ SCHEMAS = [
 ]
 TEXTS = ['"', "(", "\\", "*", "[", "{9}", "\n", "|", ":", "é"]
 STEP = {"id": "a", "tool": "login", "args": {}}
+PLAN = [
+    {"id": "a", "tool": "login", "args": {}},
+    {"id": "b", "tool": "get_order", "args": {"number": 1042}},
+    {"id": "c", "tool": "confirm_owner", "args": {"order": "$b.id", "email": "ana@example.com"}},
+    {"id": "d", "tool": "refund_order", "args": {"order": "$b.id", "amount": 12, "reason": "late"}},
+]
 JUNK = [
     None,
     True,
@@ -163,6 +172,47 @@ def test_hostile_requests_are_answered(client):
     statuses = {attack(client, rng) for _ in range(60)}
     assert {200, 400} <= statuses
     assert client.get("/ready").status_code == 200
+
+
+class Service:
+    """What stands behind the shop's tools; counts."""
+
+    def __init__(self):
+        self.calls = []
+
+    def call(self, tool, args, idempotency_key=None):
+        self.calls.append(tool)
+        if tool == "get_order":
+            return {"id": f"o{args['number']}", "total": 100.0, "email": "ana@example.com"}
+        return {"ok": True}
+
+
+def forge(client, service, shop, rng):
+    """Ask to run a plan in which something may have been changed; whether it ran."""
+    plan = PLAN
+    for _ in range(rng.randint(0, 3)):
+        plan = mutated(rng, plan)
+    before = len(service.calls)
+    answer = client.post("/v1/plans", json={"plan": plan, "run": True})
+    if answer.status_code == 200:
+        check_plan(shop, json.dumps(plan if isinstance(plan, dict) else {"plan": plan}))
+        return True
+    assert answer.status_code in (400, 422), (plan, answer.text)
+    assert len(service.calls) == before, plan
+    return False
+
+
+@pytest.mark.parametrize("n", [30, pytest.param(400, marks=pytest.mark.slow)])
+def test_forged_plans_call_nothing(model, tokenizer, shop, tmp_path, n):
+    service = Service()
+    engine = Engine(model, tokenizer, "tiny")
+    planner = Planner(
+        engine, [shop], tmp_path / "plans.ledger", opened=lambda _: nullcontext(service)
+    )
+    rng = Random(4)
+    with TestClient(create_app(engine, LIMITS, planner=planner)) as client:
+        ran = [forge(client, service, shop, rng) for _ in range(n)]
+    assert any(ran) and not all(ran) and service.calls
 
 
 @pytest.mark.slow
