@@ -34,7 +34,8 @@ def weights(root):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_run_learns_and_leaves_a_complete_record(training, method):
-    root = run(training(method, optim={"lr": 1e-2, "steps": 16, "batch_size": 8}))
+    optim = {"lr": 1e-2, "steps": 16, "batch_size": 8}
+    root = run(training(method, optim=optim, checkpoint_every_s=1e6))
     losses = [line["loss"] for line in read_log(root)]
     assert len(losses) == 16
     assert losses[-1] < losses[0]
