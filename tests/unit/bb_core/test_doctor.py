@@ -83,7 +83,7 @@ def test_extras_come_from_the_distribution() -> None:
     assert "torch" in groups["nn"]
     assert "torch" not in groups[extras.CORE]
     assert extras.extra_of("torch.nn") == "nn"
-    assert extras.extra_of("jinja2.sandbox") == "seal"
+    assert extras.extra_of("uvicorn.config") == "serve"
     assert extras.extra_of("rouge_score.rouge_scorer") == "dev"
     assert extras.extra_of("numpy") == extras.CORE
     assert extras.extra_of("no_such_module") is None
