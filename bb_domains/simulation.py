@@ -12,6 +12,8 @@ from typing import Any, Protocol
 
 from bb_core.plan import Plan, parse_reference
 from bb_core.trace import Trace, TraceStep
+from bb_domains.guards import Guard, holds, parse_guard
+from bb_domains.schema import PlanSchema
 from bb_domains.tools import Adapters, ToolFailed
 
 SPLITS: tuple[str, ...] = (
@@ -107,6 +109,43 @@ def try_plan(simulator: Simulator, plan: Plan) -> Outcome:
     after = simulator.incidents()
     happened = {name: after[name] - before.get(name, 0) for name in after}
     return Outcome(tuple(steps), all(step.ok for step in steps), happened)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Plans tried the way an executor would: with every guard looked at."""
+
+    schema: PlanSchema
+    guards: Mapping[str, tuple[Guard, ...]]
+
+    @classmethod
+    def of(cls, schema: PlanSchema) -> Trial:
+        """Read a schema's guards."""
+        guards = {
+            name: tuple(parse_guard(text, tool.properties, name) for text in tool.guards)
+            for name, tool in schema.tools.items()
+        }
+        return cls(schema, guards)
+
+    def succeeds(self, simulator: Simulator, plan: Plan) -> bool:
+        """Whether a plan fits and runs to its end with every guard holding and no incident."""
+        if len(plan.steps) > self.schema.limits.max_steps:
+            return False
+        results: dict[str, Mapping[str, Any]] = {}
+        for step in plan.steps:
+            args, known = dict(step.args), dict(step.args)
+            for arg in self.schema.tools[step.tool].handles:
+                reference = parse_reference(step.args[arg])
+                assert reference is not None
+                known[arg] = results[reference.step]
+                args[arg] = results[reference.step]["id"]
+            if not all(holds(guard, known) for guard in self.guards[step.tool]):
+                return False
+            try:
+                results[step.id] = simulator.call(step.tool, args)
+            except ToolFailed:
+                return False
+        return not any(simulator.incidents().values())
 
 
 def record(domain: str, simulator: Simulator, request: Request) -> Trace:

@@ -9,13 +9,10 @@ No text of `train` is one of another split, whatever the seeds.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from bb_core.canonical import sha256_hex
 from bb_core.errors import BBError
-from bb_core.plan import Plan, parse_reference
-from bb_domains.guards import holds, parse_guard
 from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS
 from bb_domains.robots.policies import POLICIES, Policy, policy_names, slower
 from bb_domains.robots.simulated import RobotSimulator
@@ -23,8 +20,7 @@ from bb_domains.robots.skins import skins
 from bb_domains.robots.workflows import MANNERS, STAYING, WORK, make_plan, n_steps
 from bb_domains.robots.world import World, holds_items, make_world
 from bb_domains.schema import PlanSchema
-from bb_domains.simulation import Request
-from bb_domains.tools import ToolFailed
+from bb_domains.simulation import Request, Trial
 from bb_domains.wordings import Goal, Skin, Value, render
 
 SINGLE_SHARE = 0.4
@@ -92,10 +88,7 @@ class _Drawer:
     def __init__(self, schema: PlanSchema, split: str, rng: random.Random) -> None:
         self._split, self._rng = split, rng
         self._schema = schema
-        self._guards = {
-            name: tuple(parse_guard(text, tool.properties, name) for text in tool.guards)
-            for name, tool in schema.tools.items()
-        }
+        self._trial = Trial.of(schema)
         self._skins = skins(held_out=split == "unseen_wordings")
         self._layouts = HELD_OUT_LAYOUTS if split == "unseen_layouts" else LAYOUTS
         self._policies = policy_names(held_out=split == "unseen_policies")
@@ -138,27 +131,9 @@ class _Drawer:
             goals = _goals(kinds, manner, world, self._rng)
             if not goals:
                 return ()
-            if self._succeeds(RobotSimulator(world.copy()), make_plan(goals)):
+            if self._trial.succeeds(RobotSimulator(world.copy()), make_plan(goals)):
                 return goals
         return ()
-
-    def _succeeds(self, simulator: RobotSimulator, plan: Plan) -> bool:
-        """Whether a plan runs to its end with every guard holding and no incident."""
-        results: dict[str, Mapping[str, Any]] = {}
-        for step in plan.steps:
-            args, known = dict(step.args), dict(step.args)
-            for arg in self._schema.tools[step.tool].handles:
-                ref = parse_reference(step.args[arg])
-                assert ref is not None
-                known[arg] = results[ref.step]
-                args[arg] = results[ref.step]["id"]
-            if not all(holds(guard, known) for guard in self._guards[step.tool]):
-                return False
-            try:
-                results[step.id] = simulator.call(step.tool, args)
-            except ToolFailed:
-                return False
-        return not any(simulator.incidents().values())
 
 
 def _manners(policy: Policy) -> list[str]:

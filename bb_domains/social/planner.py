@@ -15,10 +15,9 @@ from typing import Any
 
 from bb_core.canonical import sha256_hex
 from bb_core.errors import BBError
-from bb_core.plan import Plan, parse_reference
-from bb_domains.guards import Guard, holds, parse_guard
+from bb_core.plan import Plan
 from bb_domains.schema import PlanSchema
-from bb_domains.simulation import Request
+from bb_domains.simulation import Request, Trial
 from bb_domains.social.layouts import layout_names
 from bb_domains.social.people import make_person
 from bb_domains.social.policies import POLICIES, Rules, policy_names
@@ -28,7 +27,6 @@ from bb_domains.social.skins import skins
 from bb_domains.social.texts import Written, write
 from bb_domains.social.workflows import GOAL_KINDS, WRITING, make_plan
 from bb_domains.social.world import World, make_world
-from bb_domains.tools import ToolFailed
 from bb_domains.wordings import Goal, Value, render
 
 SINGLE_SHARE = 0.4
@@ -213,40 +211,3 @@ class Wishes:
             written = write(occasion, subjects, stranger, self.rng)
             if stranger.name not in written.text and stranger.street not in written.text:
                 return written
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Plans tried the way an executor would: with every guard looked at."""
-
-    schema: PlanSchema
-    guards: Mapping[str, tuple[Guard, ...]]
-
-    @classmethod
-    def of(cls, schema: PlanSchema) -> Trial:
-        """Read a schema's guards."""
-        guards = {
-            name: tuple(parse_guard(text, tool.properties, name) for text in tool.guards)
-            for name, tool in schema.tools.items()
-        }
-        return cls(schema, guards)
-
-    def succeeds(self, simulator: SocialSimulator, plan: Plan) -> bool:
-        """Whether a plan fits and runs to its end with every guard holding and no incident."""
-        if len(plan.steps) > self.schema.limits.max_steps:
-            return False
-        results: dict[str, Mapping[str, Any]] = {}
-        for step in plan.steps:
-            args, known = dict(step.args), dict(step.args)
-            for arg in self.schema.tools[step.tool].handles:
-                reference = parse_reference(step.args[arg])
-                assert reference is not None
-                known[arg] = results[reference.step]
-                args[arg] = results[reference.step]["id"]
-            if not all(holds(guard, known) for guard in self.guards[step.tool]):
-                return False
-            try:
-                results[step.id] = simulator.call(step.tool, args)
-            except ToolFailed:
-                return False
-        return not any(simulator.incidents().values())
