@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from bb_domains.domain import Domain
 from bb_runtime.errors import MaskError
 from bb_runtime.job import Constraint
-from bb_runtime.masks import compile_matcher, schema_rows, wrap_tokenizer
+from bb_runtime.masks import compile_matcher, only_token, schema_rows, wrap_tokenizer
 from bb_runtime.matcher_row import MatcherRow
 from bb_runtime.plan_mask import PlanLanguage
 from bb_runtime.plan_row import PlanRow
@@ -142,9 +142,12 @@ class ForcedPlanRow:
         """Take tokens while the plan or its mask leaves no choice, the end among them."""
         taken: list[int] = []
         while not self.finished:
-            forced = self._row.forced() or _only_token(self._mask())
+            forced = self._row.forced()
             if not forced:
-                break
+                only = only_token(self._mask())
+                if only is None:
+                    break
+                forced = [only]
             for token in forced:
                 if not self.consume(token):
                     raise MaskError(
@@ -152,15 +155,6 @@ class ForcedPlanRow:
                     )
             taken += forced
         return taken
-
-
-def _only_token(words: np.ndarray) -> list[int]:
-    """The token of a mask that allows one, else nothing."""
-    found = np.flatnonzero(words)
-    if len(found) != 1:
-        return []
-    word = int(words[found[0]]) & 0xFFFFFFFF
-    return [] if word & (word - 1) else [int(found[0]) * 32 + word.bit_length() - 1]
 
 
 def _keep_to(tokenizer: PreTrainedTokenizerBase, grammar: str, what: str) -> Constraint:

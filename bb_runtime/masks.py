@@ -260,3 +260,12 @@ def end_tokens(tokenizer: PreTrainedTokenizerBase, ll_tokenizer: LLTokenizer) ->
     """The tokens a finished row may hold: the ends of sequence, and padding where there is one."""
     padding = [] if tokenizer.pad_token_id is None else [tokenizer.pad_token_id]
     return sorted({*ll_tokenizer.eos_tokens, *padding})
+
+
+def only_token(words: np.ndarray) -> int | None:
+    """The token of a mask that allows one; None where it allows more."""
+    found = np.flatnonzero(words)
+    if len(found) != 1:
+        return None
+    word = int(words[found[0]]) & 0xFFFFFFFF
+    return None if word & (word - 1) else int(found[0]) * 32 + word.bit_length() - 1

@@ -16,7 +16,7 @@ import torch
 from transformers import PreTrainedModel
 
 from bb_runtime.errors import MaskError
-from bb_runtime.masks import apply_masks
+from bb_runtime.masks import apply_masks, only_token
 from bb_runtime.plan_mask import PlanLanguage
 from bb_runtime.plan_row import PlanRow
 
@@ -62,19 +62,10 @@ class _Queue:
             for token in row.forced():
                 self.take(token)
             row.fill(self.words)
-            only = _only_token(self.words)
+            only = only_token(self.words)
             if only is None:
                 return
             self.take(only)
-
-
-def _only_token(words: np.ndarray) -> int | None:
-    """The token of a mask that allows one; None where it allows more."""
-    found = np.flatnonzero(words)
-    if len(found) != 1:
-        return None
-    word = int(words[found[0]]) & 0xFFFFFFFF
-    return None if word & (word - 1) else int(found[0]) * 32 + word.bit_length() - 1
 
 
 @torch.no_grad()
