@@ -142,6 +142,7 @@ def opener(
 
     @contextmanager
     def open_adapters(schema: PlanSchema, environment: Mapping[str, str]) -> Iterator[Adapters]:
+        """See `kit`."""
         reached = (
             remote_server(where, environment)
             if isinstance(where, str)

@@ -176,6 +176,7 @@ class _Parser:
         return [[rx.repeat(_group_language(options), *bounds)]]
 
     def quantifier(self) -> tuple[int, int | None] | None:
+        """Take `*`, `+`, `?` or `{n,m}`: least and most times, None for no bound; None if none."""
         simple = {"*": (0, None), "+": (1, None), "?": (0, 1)}
         found: tuple[int, int | None] | None = None
         if self.peek() in simple and self.peek():
@@ -194,6 +195,7 @@ class _Parser:
         return found
 
     def atom(self) -> list[list[_Item]]:
+        """Take one character, class, anchor or group, as alternatives of sequences."""
         c = self.peek()
         if c in "*+?":
             self.fail("nothing to repeat")
@@ -214,6 +216,7 @@ class _Parser:
         return [[rx.Chars(((ord(c), ord(c)),))]]
 
     def group(self) -> list[list[_Item]]:
+        """Take the rest of a group or lookaround, its `(` taken."""
         if self.take("?="):
             return [[self.look(negative=False)]]
         if self.take("?!"):
@@ -252,6 +255,7 @@ class _Parser:
         return ((point, point),)
 
     def code_point(self, c: str) -> int:
+        """The character that an escape stands for, its backslash and `c` taken."""
         if c in _CONTROL and c:
             return _CONTROL[c]
         if c in _HEX:
@@ -268,6 +272,7 @@ class _Parser:
         return ord(c)
 
     def bracket(self) -> Ranges:
+        """Take the rest of a class, its `[` taken."""
         negated = self.take("^")
         self.wide ^= negated  # what a negation holds is read the other way
         ranges: list[tuple[int, int]] = []

@@ -30,4 +30,5 @@ def test_every_block_runs(
 
 
 def test_the_picture_is_one() -> None:
-    ElementTree.parse(PAGE.with_name("action-models.svg"))
+    root = ElementTree.parse(PAGE.with_name("action-models.svg")).getroot()
+    assert root.tag.endswith("svg") and len(root)

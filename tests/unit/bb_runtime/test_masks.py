@@ -66,6 +66,7 @@ def test_json_schema_output_validates(model, tokenizer):
     torch.manual_seed(2)
     mask = GrammarMask(tokenizer, json_schema=SCHEMA)
     found, _ = texts(model, tokenizer, mask, ["a", "bb", "ccc"], do_sample=True, max_new_tokens=120)
+    assert len(found) == 3
     for text in found:
         jsonschema.validate(json.loads(text), SCHEMA)
 
