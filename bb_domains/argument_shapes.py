@@ -115,4 +115,3 @@ _SHAPES: dict[str, Callable[[Sequence[Any]], dict[str, Any]]] = {
     "array": _arrays,
     "object": object_shape,
 }
-
