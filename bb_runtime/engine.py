@@ -30,13 +30,13 @@ from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerB
 
 from bb_core.errors import BBError
 from bb_runtime.choose import TokenLogprob
-from bb_runtime.generation import Busy, Completion, Generation, Part, Reason
+from bb_runtime.generation import Busy, Completion, Energy, Generation, Part, Reason
 from bb_runtime.job import Constraint, EngineLimits, EngineStats, Job, Sampling
 from bb_runtime.worker import Worker
 
 __all__ = [
-    "Busy", "Completion", "Constraint", "Engine", "EngineLimits", "EngineStats", "Generation",
-    "Part", "Reason", "Sampling", "TokenLogprob", "check_room", "generation_config",
+    "Busy", "Completion", "Constraint", "Energy", "Engine", "EngineLimits", "EngineStats",
+    "Generation", "Part", "Reason", "Sampling", "TokenLogprob", "check_room", "generation_config",
 ]  # fmt: skip
 
 MAX_LOGPROBS = 20
@@ -128,6 +128,11 @@ class Engine:
         return self.submit(
             prompt, sampling, constraint, deadline_s=deadline_s, is_templated=is_templated
         ).result()
+
+    @property
+    def end_ids(self) -> frozenset[int]:
+        """Tokens that end the model's texts: the tokenizer's, and further ones of the model."""
+        return self._worker.end_ids
 
     def stats(self) -> EngineStats:
         """What goes on, and counts since the start."""

@@ -25,6 +25,23 @@ Reason = Literal["stop", "length", "cancelled", "deadline"]
 
 
 @dataclass(frozen=True)
+class Energy:
+    """How far a text is from a soft grammar; see `bb_runtime.soft`.
+
+    Attributes:
+        nats: sum over the tokens of -log(the model's probability of what the grammar allowed).
+        distance: tokens that the grammar did not allow.
+        tokens: tokens that were judged, an end of sequence among them.
+        in_grammar: whether the text as it stands is one of the grammar.
+    """
+
+    nats: float
+    distance: int
+    tokens: int
+    in_grammar: bool
+
+
+@dataclass(frozen=True)
 class Part:
     """What was generated since the part before.
 
@@ -34,6 +51,7 @@ class Part:
         tokens: ids generated, end-of-sequence included.
         logprobs: one per token, if asked for.
         reason: why the choice ended; None while it goes on. The last part of a choice has one.
+        energy: of the whole text under its soft grammar, with the last part.
     """
 
     choice: int
@@ -41,6 +59,7 @@ class Part:
     tokens: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] = ()
     reason: Reason | None = None
+    energy: Energy | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +72,7 @@ class Completion:
         prompt_tokens: tokens read.
         tokens: ids generated, end-of-sequence included.
         logprobs: one per token, if asked for.
+        energy: under its soft grammar; None without one.
     """
 
     text: str
@@ -60,6 +80,7 @@ class Completion:
     prompt_tokens: int
     tokens: tuple[int, ...]
     logprobs: tuple[TokenLogprob, ...] = ()
+    energy: Energy | None = None
 
     @property
     def finished(self) -> bool:
@@ -194,7 +215,14 @@ class Generation:
             part = found[choice]
             assert part.reason is not None
             made.append(
-                Completion(part.text, part.reason, self.prompt_tokens, part.tokens, part.logprobs)
+                Completion(
+                    part.text,
+                    part.reason,
+                    self.prompt_tokens,
+                    part.tokens,
+                    part.logprobs,
+                    part.energy,
+                )
             )
         return tuple(made)
 
@@ -256,6 +284,7 @@ def _merged(parts: list[Part]) -> Part:
         tokens=tuple(token for part in parts for token in part.tokens),
         logprobs=tuple(entry for part in parts for entry in part.logprobs),
         reason=parts[-1].reason,
+        energy=parts[-1].energy,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from bb_runtime.generation import Generation
+from bb_runtime.generation import Energy, Generation
 from bb_runtime.rows import RowState
 
 Constraint = Callable[[], RowState]
@@ -31,6 +31,28 @@ class Budgeted(Protocol):
 
     def within_budget(self, masked: torch.Tensor) -> torch.Tensor:
         """(vocabulary,) masked logits with only tokens after which the text can still end."""
+        ...
+
+
+@runtime_checkable
+class Soft(Protocol):
+    """A constraint state that forbids nothing: what its mask leaves out costs `weight` nats.
+
+    The price is taken from the logits before temperature and top-p, so it is an energy like they
+    are: at temperature 0 a token outside is chosen if it is that much likelier than all inside.
+    """
+
+    @property
+    def weight(self) -> float:
+        """Nats, above 0."""
+        ...
+
+    def judge(self, nats: float) -> None:
+        """Hear, before the next token is taken, -log(probability of what the mask allows)."""
+        ...
+
+    def energy(self) -> Energy:
+        """Of the text so far."""
         ...
 
 

@@ -1,11 +1,15 @@
 """Soft grammar energy: a grammar that text should keep, and may leave at a price.
 
 A channel of free text is not masked. A token that leaves its grammar costs `weight` nats before
-it is drawn, and a text has an energy:
+it is drawn, and a text has an `Energy`:
 
-- **energy**: the sum over its tokens of -log(share of the model's probability on tokens that the
-  grammar allows there), in nats; 0 for a model that would never leave the grammar;
+- **nats**: the sum over its tokens of -log(share of the model's probability on tokens that the
+  grammar allows there), at temperature 1 and before the price; 0 for a model that would never
+  leave the grammar;
 - **distance**: tokens that the grammar did not allow, and one more for an end too early.
+
+The price is taken before temperature and top-p: at temperature 0 a token outside is chosen where it
+is more than `weight` nats likelier than every token inside.
 
 After a token that it does not allow, the grammar waits where it was, as if the token had been
 slipped in: the distance is the number of such insertions, not the smallest number of edits.
@@ -13,7 +17,7 @@ slipped in: the distance is the number of such insertions, not the smallest numb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,13 +25,9 @@ import torch
 from llguidance import LLMatcher
 from transformers import LogitsProcessor, PreTrainedTokenizerBase
 
-from bb_domains.domain import Domain
-from bb_domains.profile.channels import channel, channel_grammar
-from bb_domains.profile.lowering import mask_grammar
-from bb_domains.schema import PLAN_CHANNEL
 from bb_runtime.errors import MaskError
+from bb_runtime.generation import Energy
 from bb_runtime.masks import (
-    GrammarMask,
     compile_matcher,
     end_mask,
     n_mask_words,
@@ -37,34 +37,71 @@ from bb_runtime.masks import (
 from bb_runtime.rows import RowState, RowTracker
 
 
-class SoftRow:
-    """One row under a grammar that it may leave; see `rows.RowState`.
+@dataclass(frozen=True)
+class SoftLanguage:
+    """What all rows under one soft grammar share.
 
     Attributes:
-        finished: whether the end-of-sequence token has been taken.
+        matcher: at the start of the grammar.
+        weight: nats that a token outside costs.
+        end_ids: tokens that end a text.
+        n_tokens: of the tokenizer; a model may have more, which are outside every grammar.
+        end_words: (n_words,) int32, the mask of the end tokens.
+    """
+
+    matcher: LLMatcher
+    weight: float
+    end_ids: frozenset[int]
+    n_tokens: int
+    end_words: np.ndarray
+
+
+class SoftRow:
+    """One row under a grammar that it may leave; see `rows.RowState` and `job.Soft`.
+
+    Attributes:
+        finished: whether a token that ends the text has been taken.
         distance: tokens so far that the grammar did not allow.
     """
 
-    def __init__(self, matcher: LLMatcher, eos_ids: frozenset[int], distance: int = 0) -> None:
-        self._matcher = matcher
-        self._eos_ids = eos_ids
+    def __init__(self, language: SoftLanguage) -> None:
+        self._language = language
+        self._matcher = language.matcher.deep_copy()
+        self._nats, self._tokens = 0.0, 0
         self.finished = False
-        self.distance = distance
+        self.distance = 0
 
     def fork(self) -> SoftRow:
         """An independent copy."""
-        twin = SoftRow(self._matcher.deep_copy(), self._eos_ids, self.distance)
-        twin.finished = self.finished
+        twin = SoftRow(self._language)
+        twin._matcher = self._matcher.deep_copy()
+        twin._nats, twin._tokens = self._nats, self._tokens
+        twin.finished, twin.distance = self.finished, self.distance
         return twin
+
+    @property
+    def weight(self) -> float:
+        """Nats that a token outside the grammar costs."""
+        return self._language.weight
 
     @property
     def complete(self) -> bool:
         """Whether the tokens that the grammar took are a text of it."""
         return bool(self._matcher.is_accepting())
 
+    def judge(self, nats: float) -> None:
+        """Add -log(probability of what the grammar allows next)."""
+        self._nats += max(nats, 0.0)
+
+    def energy(self) -> Energy:
+        """Of the text so far."""
+        in_grammar = self.distance == 0 and self.complete
+        return Energy(self._nats, self.distance, self._tokens, in_grammar)
+
     def consume(self, token: int) -> bool:
         """Take one token, allowed or not; always True."""
-        if token in self._eos_ids:
+        self._tokens += 1
+        if token in self._language.end_ids:
             self.finished = True
             self.distance += not self.complete
         elif not self._takes(token):
@@ -73,35 +110,24 @@ class SoftRow:
 
     def _takes(self, token: int) -> bool:
         """Let the grammar take a token if it can; it stays where it was if not."""
-        return not self._matcher.is_stopped() and self._matcher.try_consume_tokens([token]) == 1
+        if token >= self._language.n_tokens or self._matcher.is_stopped():
+            return False
+        return self._matcher.try_consume_tokens([token]) == 1
 
     def fill(self, words: np.ndarray) -> None:
-        """Write which tokens the grammar allows next, an end of sequence where it is complete."""
-        if self._matcher.is_stopped():
-            words[:] = end_mask(len(words), sorted(self._eos_ids))
-            return
-        self._matcher.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
+        """Write which tokens the grammar allows next, the end where it is complete."""
+        if not self._matcher.is_stopped():
+            self._matcher.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
         if self._matcher.is_error():
             raise MaskError(
                 f"llguidance gave up: {self._matcher.get_error().strip()}",
                 where="soft grammar",
                 fix="simplify the grammar",
             )
-
-
-@dataclass(frozen=True)
-class Energy:
-    """How far a text is from a grammar; see the module.
-
-    Attributes:
-        nats: sum over the tokens of -log(probability of what the grammar allowed there).
-        distance: tokens that the grammar did not allow.
-        tokens: tokens that were judged, an end of sequence among them.
-    """
-
-    nats: float
-    distance: int
-    tokens: int
+        if self._matcher.is_stopped():
+            words[:] = self._language.end_words
+        elif self.complete:
+            words |= self._language.end_words
 
 
 class SoftGrammar(LogitsProcessor):
@@ -117,15 +143,9 @@ class SoftGrammar(LogitsProcessor):
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, lark: str, weight: float) -> None:
-        if not 0.0 < weight < float("inf"):
-            raise MaskError(
-                f"weight {weight} is no penalty", where="soft grammar", fix="use nats above 0"
-            )
-        ll_tokenizer = wrap_tokenizer(tokenizer)
         self._weight = weight
-        self._n_words = n_mask_words(ll_tokenizer)
-        self._make_row = soft_rows(tokenizer, lark)
-        self._tracker = RowTracker(self._make_row)
+        self._n_words = n_mask_words(wrap_tokenizer(tokenizer))
+        self._tracker = RowTracker(soft_rows(tokenizer, lark, weight))
 
     def reset(self) -> None:
         """Forget the rows of the last `generate`; needed only for a prompt one token longer."""
@@ -143,16 +163,31 @@ class SoftGrammar(LogitsProcessor):
         return [state.distance for state in states if isinstance(state, SoftRow)]
 
 
-def soft_rows(tokenizer: PreTrainedTokenizerBase, lark: str) -> Callable[[], SoftRow]:
+def soft_rows(
+    tokenizer: PreTrainedTokenizerBase, lark: str, weight: float, end_ids: Collection[int] = ()
+) -> Callable[[], SoftRow]:
     """What makes a row that has written nothing yet, under a grammar that it may leave.
 
+    Args:
+        tokenizer: a fast tokenizer, the model's own.
+        lark: a grammar in llguidance's dialect.
+        weight: nats that a token costs which the grammar does not allow, above 0.
+        end_ids: tokens that end the model's texts, beside the tokenizer's own.
+
     Raises:
-        MaskError: the grammar is refused.
+        MaskError: the grammar is refused, or the weight is no penalty.
     """
-    ll_tokenizer = wrap_tokenizer(tokenizer)
-    matcher = compile_matcher(ll_tokenizer, LLMatcher.grammar_from_lark(lark), "Lark grammar")
-    eos_ids = frozenset(ll_tokenizer.eos_tokens)
-    return lambda: SoftRow(matcher.deep_copy(), eos_ids)
+    if not 0.0 < weight < float("inf"):
+        raise MaskError(
+            f"weight {weight} is no penalty", where="soft grammar", fix="use nats above 0"
+        )
+    wrapped = wrap_tokenizer(tokenizer)
+    matcher = compile_matcher(wrapped, LLMatcher.grammar_from_lark(lark), "Lark grammar")
+    ends = frozenset({*wrapped.eos_tokens, *end_ids})
+    inside = [token for token in ends if token < wrapped.vocab_size]
+    words = end_mask(n_mask_words(wrapped), inside)
+    language = SoftLanguage(matcher, weight, ends, wrapped.vocab_size, words)
+    return lambda: SoftRow(language)
 
 
 def grammar_energy(
@@ -177,39 +212,16 @@ def grammar_energy(
             where="grammar_energy",
             fix="give (tokens, vocabulary) logits, those before each token",
         )
-    row = soft_rows(tokenizer, lark)()
-    n_words, nats, judged = n_mask_words(wrap_tokenizer(tokenizer)), 0.0, 0
+    row = soft_rows(tokenizer, lark, 1.0)()
+    n_words = n_mask_words(wrap_tokenizer(tokenizer))
     for scores, token in zip(logits.detach().float(), ids.tolist(), strict=True):
         if row.finished:
             break
         allowed = _allowed([row], n_words, scores[None])[0]
-        kept = scores.masked_fill(~allowed, -torch.inf).logsumexp(0) - scores.logsumexp(0)
-        nats -= float(kept)
+        kept = scores.masked_fill(~allowed, -torch.inf)
+        row.judge(float(scores.logsumexp(0) - kept.logsumexp(0)))
         row.consume(int(token))
-        judged += 1
-    return Energy(max(nats, 0.0), row.distance, judged)
-
-
-def channel_processor(
-    domain: Domain, name: str, tokenizer: PreTrainedTokenizerBase
-) -> LogitsProcessor | None:
-    """What a channel of a domain does to the logits: a mask, a penalty, or nothing.
-
-    Blanks are bounded in hard channels. The channel `plan` is masked by the plan's state as well,
-    by `bb_runtime.plan_mask`; what this gives for it is the domain's static grammar.
-
-    Raises:
-        BBError: there is no such channel, or its grammar is refused.
-    """
-    declared = channel(domain, name)
-    if name == PLAN_CHANNEL:
-        return GrammarMask(tokenizer, lark=domain.grammar)
-    if declared.mode == "off":
-        return None
-    lowered = channel_grammar(domain, name)
-    if declared.mode == "hard":
-        return GrammarMask(tokenizer, lark=mask_grammar(lowered, bounded=True))
-    return SoftGrammar(tokenizer, mask_grammar(lowered), declared.weight)
+    return row.energy()
 
 
 def _allowed(states: Sequence[RowState | None], n_words: int, scores: torch.Tensor) -> torch.Tensor:

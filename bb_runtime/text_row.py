@@ -10,8 +10,8 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from bb_runtime.choose import TokenLogprob, forced_logprob
-from bb_runtime.generation import Part, Reason
-from bb_runtime.job import Forcing, Job
+from bb_runtime.generation import Energy, Part, Reason
+from bb_runtime.job import Forcing, Job, Soft
 from bb_runtime.rows import RowState
 from bb_runtime.stream_text import StreamText
 
@@ -27,6 +27,7 @@ class TextRow:
         random: the choice's own stream of numbers.
         state: of its constraint, or None.
         forcing: the same, where it knows forced tokens.
+        soft: the same, where it forbids nothing.
         waiting: tokens the model has yet to read.
         used: tokens generated.
         is_over: whether its last part was made.
@@ -41,12 +42,18 @@ class TextRow:
     random: Random
     state: RowState | None
     forcing: Forcing | None
+    soft: Soft | None
     waiting: list[int]
     used: int = 0
     is_over: bool = False
     words: np.ndarray | None = None
     error: BaseException | None = None
     followers: list[TextRow] = field(default_factory=list)
+
+    @property
+    def energy(self) -> Energy | None:
+        """Of the text so far under its soft grammar; None without one."""
+        return None if self.soft is None else self.soft.energy()
 
 
 def open_row(job: Job, choice: int, tokenizer: PreTrainedTokenizerBase) -> TextRow:
@@ -63,6 +70,7 @@ def open_row(job: Job, choice: int, tokenizer: PreTrainedTokenizerBase) -> TextR
         random=Random(f"{job.sampling.seed}/{choice}"),
         state=state,
         forcing=state if isinstance(state, Forcing) else None,
+        soft=state if isinstance(state, Soft) else None,
         waiting=list(job.prompt),
     )
 
@@ -103,7 +111,8 @@ def advance(
     row.is_over = reason is not None
     if not tokens and reason is None:
         return None, 0
-    return Part(row.choice, text, tuple(tokens), logprobs, reason), n_forced
+    energy = None if reason is None else row.energy
+    return Part(row.choice, text, tuple(tokens), logprobs, reason, energy), n_forced
 
 
 def _with_forced(

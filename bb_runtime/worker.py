@@ -26,10 +26,11 @@ from transformers import PreTrainedTokenizerBase
 from bb_core.errors import BBError
 from bb_runtime.batching import Batch, open_batch
 from bb_runtime.choose import Draw, TokenLogprob, choose_tokens, token_logprobs
+from bb_runtime.constrain_logits import constrain_logits
 from bb_runtime.errors import MaskError
 from bb_runtime.generation import Busy, Generation, Part, Reason, notify
-from bb_runtime.job import Budgeted, EngineLimits, EngineStats, Job
-from bb_runtime.masks import n_mask_words, unpack_on_device, wrap_tokenizer
+from bb_runtime.job import EngineLimits, EngineStats, Job
+from bb_runtime.masks import n_mask_words, wrap_tokenizer
 from bb_runtime.text_row import TextRow, advance, open_row
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,9 @@ class Worker:
         tokenizer: the model's own.
         limits: what to take on.
         lock: held during each step, so that others may call the model in between.
+
+    Attributes:
+        end_ids: tokens that end a text.
     """
 
     def __init__(
@@ -65,7 +69,7 @@ class Worker:
         self._counts: Counter[str] = Counter()
         self._mean_s = 0.0
         self._is_closing = False
-        self._eos_ids = _end_ids(model, tokenizer)
+        self.end_ids = _end_ids(model, tokenizer)
         self._batch = self._open_batch()
 
     # -- what other threads call -------------------------------------------------------------
@@ -225,7 +229,7 @@ class Worker:
             if reason := _overdue(row.job, now_s):
                 for one in (row, *row.followers):
                     rest = one.text.add((), is_last=True)
-                    self._end(one.job, Part(one.choice, rest, (), (), reason))
+                    self._end(one.job, Part(one.choice, rest, (), (), reason, one.energy))
                     one.is_over = True
         self._close_ended()
 
@@ -293,7 +297,7 @@ class Worker:
 
     def _choose(self, ready: list[TextRow], logits: torch.Tensor) -> None:
         """Choose one token of each row whose tokens are all read; (rows, vocabulary) logits."""
-        logits = self._masked(ready, logits)
+        logits = constrain_logits(ready, logits)
         is_dead = (logits.amax(-1) == -torch.inf).tolist()
         draws = []
         for row, dead in zip(ready, is_dead, strict=True):
@@ -314,26 +318,6 @@ class Worker:
                     logger.exception("a row of the decoder failed")
                 self._fail(row.job, error)
 
-    def _masked(self, ready: list[TextRow], logits: torch.Tensor) -> torch.Tensor:
-        bound = [i for i, row in enumerate(ready) if row.words is not None]
-        if not bound:
-            return logits
-        words = np.stack([w for row in ready if (w := row.words) is not None])
-        octets = torch.from_numpy(words.view(np.uint8)).to(logits.device)
-        allowed = unpack_on_device(octets)[:, : logits.shape[1]]
-        if allowed.shape[1] < logits.shape[1]:
-            allowed = torch.nn.functional.pad(allowed, (0, logits.shape[1] - allowed.shape[1]))
-        index = torch.tensor(bound, device=logits.device)
-        logits[index] = logits[index].masked_fill(~allowed, -torch.inf)
-        for i in bound:
-            row = ready[i]
-            if isinstance(row.state, Budgeted) and row.error is None:
-                try:
-                    logits[i] = row.state.within_budget(logits[i])
-                except Exception as error:
-                    row.error = error
-        return logits
-
     def _take(self, row: TextRow, token: int, logits: torch.Tensor) -> None:
         """Take a chosen token, and what it forces."""
         if row.error is not None:
@@ -347,7 +331,7 @@ class Worker:
 
     def _advance(self, row: TextRow, chosen: list[int], told: Sequence[TokenLogprob] = ()) -> None:
         """Append tokens to a row and put what can be handed out."""
-        part, n_forced = advance(row, chosen, told, self._eos_ids)
+        part, n_forced = advance(row, chosen, told, self.end_ids)
         if part is None:
             return
         self._counts["completion"] += len(part.tokens)

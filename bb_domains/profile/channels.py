@@ -15,6 +15,11 @@ from bb_domains.profile.source import Source, read_grammar
 from bb_domains.schema import PLAN_CHANNEL, Channel
 
 
+def channel_names(domain: Domain) -> list[str]:
+    """The channels of a domain: `plan`, and those that its schema declares."""
+    return list(dict.fromkeys([PLAN_CHANNEL, *domain.schema.channels]))
+
+
 def channel(domain: Domain, name: str) -> Channel:
     """The declaration of a channel; `plan` is a hard one that needs none.
 
@@ -24,7 +29,7 @@ def channel(domain: Domain, name: str) -> Channel:
     if name == PLAN_CHANNEL:
         return Channel(mode="hard")
     if name not in domain.schema.channels:
-        known = ", ".join([PLAN_CHANNEL, *domain.schema.channels])
+        known = ", ".join(channel_names(domain))
         raise DomainError(f"no channel {name!r}", where=domain.name, fix=f"channels are {known}")
     return domain.schema.channels[name]
 

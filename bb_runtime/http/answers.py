@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from bb_runtime.engine import Completion, Engine, Part, Reason
 from bb_runtime.http.bodies import ChatBody
+from bb_runtime.http.channels import ChannelUse
 from bb_runtime.http.logprobs import LegacyLogprobs, chat_logprobs
 from bb_runtime.http.tool_bodies import NamedChoice
 from bb_runtime.http.tool_calls import call_form
@@ -62,19 +63,20 @@ class CompletionWriter:
         engine: decodes.
         n: choices.
         with_logprobs: whether they were asked for.
+        channel: that the request named, or None.
     """
 
-    def __init__(self, engine: Engine, n: int, *, with_logprobs: bool) -> None:
+    def __init__(
+        self, engine: Engine, n: int, *, with_logprobs: bool, channel: ChannelUse | None = None
+    ) -> None:
         self._head = _Head(engine, "cmpl", "text_completion", n)
         self.id = self._head.id
+        self._channel = channel
         self._told = [LegacyLogprobs(engine.tokenizer) for _ in range(n)] if with_logprobs else None
 
     def whole(self, made: Sequence[Completion]) -> dict[str, Any]:
         """The answer."""
-        choices = [
-            {"text": one.text, **self._end(choice, one.logprobs, one.reason)}
-            for choice, one in enumerate(made)
-        ]
+        choices = [{"text": one.text, **self._end(choice, one)} for choice, one in enumerate(made)]
         return self._head.data(choices) | {"usage": usage_of(made)}
 
     def begin(self) -> Iterator[dict[str, Any]]:
@@ -84,16 +86,16 @@ class CompletionWriter:
     def chunks(self, part: Part) -> Iterator[dict[str, Any]]:
         """One chunk, where there is something to tell."""
         if part.text or part.logprobs or part.reason is not None:
-            choice = {"text": part.text, **self._end(part.choice, part.logprobs, part.reason)}
-            yield self._head.data([choice])
+            yield self._head.data([{"text": part.text, **self._end(part.choice, part)}])
 
     def usage_chunk(self, usage: dict[str, int]) -> dict[str, Any]:
         """The last chunk, which tells the usage."""
         return self._head.data([]) | {"usage": usage}
 
-    def _end(self, choice: int, logprobs: Any, reason: Reason | None) -> dict[str, Any]:
-        told = self._told[choice].add(logprobs) if self._told is not None else None
-        return {"index": choice, "logprobs": told, **_reason(reason, called=False)}
+    def _end(self, choice: int, one: Completion | Part) -> dict[str, Any]:
+        told = self._told[choice].add(one.logprobs) if self._told is not None else None
+        end = _reason(one.reason, called=False)
+        return {"index": choice, "logprobs": told, **end, **_channel(self._channel, one)}
 
 
 class ChatWriter:
@@ -102,13 +104,14 @@ class ChatWriter:
     Args:
         engine: decodes.
         body: what was asked.
+        channel: that the request named, or None.
     """
 
-    def __init__(self, engine: Engine, body: ChatBody) -> None:
+    def __init__(self, engine: Engine, body: ChatBody, channel: ChannelUse | None = None) -> None:
         n = body.n or 1
         self._head = _Head(engine, "chatcmpl", "chat.completion", n)
         self.id = self._head.id
-        self._tokenizer = engine.tokenizer
+        self._tokenizer, self._channel = engine.tokenizer, channel
         self._with_logprobs = body.n_logprobs is not None
         self._readers: list[CallReader] | None = None
         if body.may_call:
@@ -122,7 +125,7 @@ class ChatWriter:
         for choice, one in enumerate(made):
             message = self._message(choice, self._events(choice, one.text, is_last=True))
             end = _reason(one.reason, called="tool_calls" in message)
-            found = {"index": choice, "message": message, **end}
+            found = {"index": choice, "message": message, **end, **_channel(self._channel, one)}
             choices.append(found | {"logprobs": self._logprobs(one.logprobs)})
         return self._head.data(choices) | {"usage": usage_of(made)}
 
@@ -145,7 +148,8 @@ class ChatWriter:
             yield self._chunk(part.choice, delta, logprobs=None if position else logprobs)
         if is_last:
             called = self._readers is not None and self._readers[part.choice].n_calls > 0
-            yield self._chunk(part.choice, {}, _reason(part.reason, called=called))
+            end = _reason(part.reason, called=called) | _channel(self._channel, part)
+            yield self._chunk(part.choice, {}, end)
 
     def usage_chunk(self, usage: dict[str, int]) -> dict[str, Any]:
         """The last chunk, which tells the usage."""
@@ -217,6 +221,13 @@ def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
     }
+
+
+def _channel(channel: ChannelUse | None, one: Completion | Part) -> dict[str, Any]:
+    """What became of the channel, once the choice has ended."""
+    if channel is None or one.reason is None:
+        return {}
+    return channel.told(one.reason, one.energy)
 
 
 def _reason(reason: Reason | None, *, called: bool) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from bb_runtime.engine import Engine
+from bb_runtime.http.channels import Channels
 from bb_runtime.http.completions import completion_routes
 from bb_runtime.http.errors import add_error_handlers
 from bb_runtime.http.feedback import FeedbackStore, feedback_routes
@@ -42,7 +43,9 @@ from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.service import Service, authorise
 
 _PAGE = Path(__file__).parent / "page"
-_ASSETS = ("page.js", "drawing.js", "page.css")
+_ASSETS = ("page.css", "page.js", "api.js", "decode.js", "drawing.js", "runs.js")
+# Ask whether a file has changed: modules of two versions do not work together.
+_FRESH = {"cache-control": "no-cache"}
 
 
 def create_app(
@@ -61,6 +64,9 @@ def create_app(
         planner: plans of which domains, and whether they run; None for no `/v1/plans`.
         keys: who may ask; None for everybody.
         feedback: where verdicts go; None for no `/v1/feedback`.
+
+    Raises:
+        BBError: the grammar of a domain's channel is missing or refused.
     """
     service = Service(engine, limits or ServerLimits(), keys or Keys())
 
@@ -89,7 +95,7 @@ def create_app(
     _add_open_routes(app, service, planner)
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(authorise)])
     _add_models(guarded, service)
-    completion_routes(guarded, service)
+    completion_routes(guarded, service, Channels(engine, planner))
     if planner is not None:
         plan_routes(guarded, service, planner)
     if feedback is not None:
@@ -119,13 +125,13 @@ def _add_open_routes(app: FastAPI, service: Service, planner: Planner | None) ->
 
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
-        return FileResponse(_PAGE / "index.html")
+        return FileResponse(_PAGE / "index.html", headers=_FRESH)
 
     @app.get("/page/{name}", include_in_schema=False)
     async def asset(name: str) -> FileResponse:
         if name not in _ASSETS:
             raise HttpError(404, f"no file {name!r}", where="page", fix="go to /")
-        return FileResponse(_PAGE / name)
+        return FileResponse(_PAGE / name, headers=_FRESH)
 
     @app.get("/page-data", include_in_schema=False)
     async def page_data() -> dict[str, Any]:

@@ -103,6 +103,9 @@ class Asking(Strict):
         seed: None draws one where the temperature is above 0.
         deadline_s: seconds after which the answer ends where it is, with finish_reason "length"
             and stop_reason "deadline"; not part of the OpenAI protocol.
+        channel: what kind of text this is, by the plan schema of a domain (`channels`); not part
+            of the OpenAI protocol.
+        domain: whose channel; None for the server's first.
     """
 
     model: str | None = None
@@ -117,6 +120,8 @@ class Asking(Strict):
     response_format: ResponseFormat | None = None
     structured_outputs: StructuredOutputs | None = None
     deadline_s: float | None = Field(default=None, gt=0, le=86400)
+    channel: str | None = Field(default=None, min_length=1, max_length=64)
+    domain: str | None = Field(default=None, min_length=1, max_length=64)
     user: str | None = None
     # The one value that asks for nothing.
     frequency_penalty: Literal[0] | None = None
@@ -127,6 +132,8 @@ class Asking(Strict):
     def _consistent(self) -> Asking:
         if self.structured_outputs and self.response_format:
             raise ValueError("give response_format or structured_outputs, not both")
+        if self.domain is not None and self.channel is None:
+            raise ValueError("domain needs a channel; plans of a domain are asked for at /v1/plans")
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options needs stream: true")
         if len(self.stops) > 16 or not all(self.stops):

@@ -13,9 +13,10 @@ from bb_domains.domain import load_domain, make_domain
 from bb_domains.errors import DomainError, ProfileError, SchemaError
 from bb_domains.profile.channels import channel, channel_grammar
 from bb_domains.schema import load_schema, parse_schema, schema_data
+from bb_runtime.channels import channel_processor
 from bb_runtime.errors import MaskError
 from bb_runtime.masks import GrammarMask, wrap_tokenizer
-from bb_runtime.soft import SoftGrammar, channel_processor, grammar_energy
+from bb_runtime.soft import SoftGrammar, grammar_energy
 
 LARK = 'start: "Dear " NAME "." \nNAME: /[A-Z][a-z]{1,5}/'
 SHOP = Path(__file__).parent / "shop"
