@@ -17,7 +17,7 @@ import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from bb_domains.robots.grid import Cell, Grid, reachable
+from bb_domains.robots.grid import Cell, Grid, around, reachable
 
 MOST_NUMBER = 40  # of a place; tags and rooms of one building share no pattern to learn by heart
 
@@ -92,7 +92,7 @@ class _Draft:
 
     def furnish(self, kinds: Iterable[str], cells: Iterable[Cell]) -> None:
         """Put furniture into cells drawn from these, not beside a door."""
-        near = {(c + i, r + j) for c, r in self.doors for i in (-1, 0, 1) for j in (-1, 0, 1)}
+        near = around(self.doors, 1)
         free = [cell for cell in cells if cell not in self.walls and cell not in near]
         for kind in kinds:
             free = [cell for cell in free if cell not in self.walls]
@@ -127,13 +127,13 @@ def _finished(layout: str, draft: _Draft) -> Floor | None:
     gaps = set(draft.doors)
     places = []
     for kind, body in kinds:
-        stands = tuple(cell for cell in grid.neighbours(body) if cell not in gaps)
-        places.append(Place(kind, numbers[kind].pop(), body, stands))
+        beside = tuple(cell for cell in grid.neighbours(body) if cell not in gaps)
+        places.append(Place(kind, numbers[kind].pop(), body, beside))
     places.sort(key=lambda place: place.kind != "charger")
     if not places or places[0].kind != "charger" or not all(place.stands for place in places):
         return None
-    inside = reachable(grid, places[0].stands[0])
-    if any(cell not in inside for place in places for cell in place.stands):
+    stands = grid.bits(cell for place in places for cell in place.stands)
+    if stands & ~reachable(grid, places[0].stands[0]):
         return None
     return Floor(layout, grid, tuple(places))
 

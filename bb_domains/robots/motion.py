@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bb_domains.robots.grid import Cell, cheapest_way, distance
+from bb_domains.robots.grid import Cell, around, cheapest_way
 from bb_domains.robots.policies import Pace, slower
 from bb_domains.robots.world import World
 
@@ -65,21 +65,16 @@ def plan_way(world: World, goals: Iterable[Cell], way: str) -> Route | None:
     the short way takes the fewest cells.
     """
     walks = [person.walk for person in world.people]
-    busy = {cell for walk in walks for cell in walk} if way == "safe" else set()
-
-    def cost(cell: Cell) -> int:
-        if way == "short":
-            return 1
-        near = cell in busy or _beside(world.obstacles, cell)
-        return 1 + _ZONE_COST * (cell in world.zones) + _NEAR_COST * near
-
-    cells = cheapest_way(world.floor.grid, world.robot.cell, tuple(goals), world.shut(), cost)
+    edges = _edges(world.obstacles)
+    dear = [(_ZONE_COST, world.zones), (_NEAR_COST, edges.union(*walks))] if way == "safe" else []
+    cells = cheapest_way(world.floor.grid, world.robot.cell, goals, world.shut(), dear)
     if cells is None:
         return None
     track = (world.robot.cell, *cells)
-    near = sum(_comes_near(track, walk, world.policy.margin) for walk in walks)
+    reach = world.policy.margin - 1
+    near = sum(not around(walk, reach).isdisjoint(track) for walk in walks)
     limit = slower("slow" if near else "fast", world.policy.fastest)
-    if any(_beside(world.obstacles, cell) for cell in cells):
+    if not edges.isdisjoint(cells):
         limit = slower(limit, "normal")
     energy = len(cells) * (max(TENTHS.values()) + LADEN_TENTHS)
     return Route(cells, energy, near, any(cell in world.zones for cell in cells), limit)
@@ -90,13 +85,13 @@ def follow(world: World, cells: Iterable[Cell], pace: Pace) -> Drive:
     happened = {"near_misses": 0, "collisions": 0, "no_go_entries": 0, "stranded": 0}
     began = world.ticks
     reason = ""
+    edges = _edges(world.obstacles) if pace == "fast" else frozenset()
     close_before = inside_before = False
     for cell in cells:
         reason = _enter(world, cell, pace, happened)
         if reason:
             break
-        close = world.nearest_person(cell) < world.policy.margin
-        close = close or (pace == "fast" and _beside(world.obstacles, cell))
+        close = world.nearest_person(cell) < world.policy.margin or cell in edges
         happened["near_misses"] += close and not close_before  # one for each encounter
         inside = cell in world.zones
         happened["no_go_entries"] += inside and not inside_before
@@ -132,10 +127,7 @@ def _must_wait(world: World, cell: Cell, pace: Pace) -> bool:
     return near < world.policy.margin if pace == "slow" else near == 0
 
 
-def _comes_near(track: Iterable[Cell], walk: Iterable[Cell], margin: int) -> bool:
-    """Whether somebody on this walk can come within the margin of the track."""
-    return any(distance(one, two) < margin for two in walk for one in track)
-
-
-def _beside(obstacles: Iterable[Cell], cell: Cell) -> bool:
-    return any(abs(cell[0] - c) + abs(cell[1] - r) == 1 for c, r in obstacles)
+def _edges(obstacles: Iterable[Cell]) -> frozenset[Cell]:
+    """The cells beside an obstacle."""
+    moves = ((0, -1), (1, 0), (0, 1), (-1, 0))
+    return frozenset((column + i, row + j) for column, row in obstacles for i, j in moves)

@@ -17,6 +17,7 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from bb_core.errors import BBError
@@ -86,7 +87,7 @@ class RobotSimulator:
             raise BBError("no such tool", where=f"tool {tool}", fix=f"use {', '.join(_TOOLS)}")
         given = {f"{name}_" if name == "from" else name: value for name, value in args.items()}
         try:
-            inspect.signature(act).bind(self, **given)
+            _signature(act).bind(self, **given)
         except TypeError as error:
             raise ToolFailed(tool, BAD_VALUE, str(error)) from None
         with self._turn:
@@ -321,6 +322,9 @@ class RobotSimulator:
         self._refuse_if(robot.holding != 0, "the gripper is full")
         robot.docked = True
         return {"charge": robot.charge // 10}
+
+
+_signature = cache(inspect.signature)
 
 
 def _shown(place: Place) -> dict[str, Any]:

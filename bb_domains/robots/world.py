@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from bb_core.errors import BBError
 from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS, Floor, Place, make_floor
-from bb_domains.robots.grid import Cell, Grid, cheapest_way, distance, reachable
+from bb_domains.robots.grid import Cell, Grid, around, cheapest_way, distance, reachable
 from bb_domains.robots.policies import POLICIES, Policy
 
 TICKS_PER_S = 2
@@ -143,21 +143,21 @@ def make_world(seed: int, layout: str, policy: str) -> World:
     floor, rules = make_floor(layout, rng), POLICIES[policy]
     charger = floor.places[0]
     start = charger.stands[0]
-    stands = {cell for place in floor.places for cell in place.stands}
-    open_floor = sorted(reachable(floor.grid, start) - stands)
+    stands = floor.grid.bits(cell for place in floor.places for cell in place.stands)
+    open_floor = floor.grid.cells(reachable(floor.grid, start) & ~stands)
     obstacles = frozenset(_obstacles(floor.grid, start, open_floor, rng))
     free = [cell for cell in open_floor if cell not in obstacles]
-    doors = [place.id for place in floor.places if place.kind == "door"]
-    bodies = {place.body for place in floor.places}
+    doors = [place for place in floor.places if place.kind == "door"]
+    kept = around([start], 3).union(door.body for door in doors)
     return World(
         floor,
         rules,
-        _zones(rules.zones, [c for c in free if c not in bodies and distance(c, start) > 3], rng),
+        _zones(rules.zones, [cell for cell in free if cell not in kept], rng),
         obstacles,
         Robot(start, rng.randrange(400, FULL)),
         _people(floor, rules, obstacles, free, rng),
         _items(floor.places, rng),
-        {door for door in doors if rng.randrange(100) >= rules.doors_shut},
+        {door.id for door in doors if rng.randrange(100) >= rules.doors_shut},
     )
 
 
@@ -174,10 +174,9 @@ def _obstacles(grid: Grid, start: Cell, cells: Sequence[Cell], rng: random.Rando
     """Loose things with free floor all around, so that they cut nothing off."""
     found: set[Cell] = set()
     for _ in range(N_OBSTACLES * 3):
-        column, row = cell = rng.choice(cells)
-        around = [(column + i, row + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        cell = rng.choice(cells)
         apart = all(distance(cell, other) > 2 for other in (*found, start))
-        if apart and len(found) < N_OBSTACLES and all(grid.is_floor(near) for near in around):
+        if apart and len(found) < N_OBSTACLES and all(map(grid.is_floor, around([cell], 1))):
             found.add(cell)
     return found
 
@@ -204,12 +203,13 @@ def _people(
     doors = {place.body for place in floor.places if place.kind == "door"}
     start = floor.places[0].stands[0]
     people: list[Person] = []
-    cells = [cell for cell in free if distance(cell, start) > rules.margin + 1]
+    near = around([start], rules.margin + 1)
+    cells = [cell for cell in free if cell not in near]
     for _ in range(rules.people * 4):
         if len(people) == rules.people:
             break
         one, two = rng.choice(cells), rng.choice(cells)
-        walk = cheapest_way(floor.grid, one, [two], obstacles | doors, lambda cell: 1)
+        walk = cheapest_way(floor.grid, one, [two], obstacles | doors)
         if walk and 3 <= len(walk) <= 14:
             people.append(Person((one, *walk), rng.randrange(len(walk))))
     return people
