@@ -8,7 +8,7 @@ comes first. Accents and case do not matter, nor whether the street is written o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -47,7 +47,7 @@ def find_people(text: str, people: Sequence[Person]) -> Iterator[Span]:
     if not people:
         return
     lowered = plain(text)
-    for kind, pattern in _patterns(tuple(people)):
+    for kind, pattern in _patterns(people, lowered):
         for match in pattern.finditer(lowered):
             yield Span(kind, *match.span())
     numbers = [digits_of(person.phone)[-9:] for person in people if person.phone]
@@ -64,26 +64,46 @@ def owns(person: Person, kind: str, found: str) -> bool:
     if kind == "phone":
         mine, its = digits_of(person.phone)[-9:], digits_of(found)
         return len(mine) >= _LEAST_DIGITS and its.endswith(mine)
-    return kind in ("name", "street") and any(
-        k == kind and pattern.fullmatch(plain(found)) for k, pattern in _patterns((person,))
-    )
+    lowered = plain(found)
+    return any(k == kind and p.fullmatch(lowered) for k, p in _patterns((person,), lowered))
+
+
+def _patterns(people: Iterable[Person], lowered: str) -> Iterator[tuple[str, re.Pattern[str]]]:
+    """What to look for in a text in lower case without accents, by kind.
+
+    Compiling takes longer than looking, so it is done for those only whose name or street has
+    words that are in the text.
+    """
+    sought = [one for person in people for one in _sought(person)]
+    for kind in ("name", "street"):
+        forms = [
+            form for k, words, form in sought if k == kind and all(w in lowered for w in words)
+        ]
+        if forms:
+            yield kind, _compiled("|".join(forms))
 
 
 @lru_cache(maxsize=256)
-def _patterns(people: tuple[Person, ...]) -> tuple[tuple[str, re.Pattern[str]], ...]:
-    """What to look for, by kind, over texts in lower case without accents."""
-    names = [form for person in people for form in _name_forms(plain(person.name).split())]
-    streets = [form for person in people for form in _street_forms(plain(person.street).split())]
-    return tuple(
-        (kind, re.compile(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)"))
-        for kind, forms in (("name", names), ("street", streets))
-        if forms
-    )
+def _compiled(forms: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w)(?:{forms})(?!\w)")
+
+
+@lru_cache(maxsize=4096)
+def _sought(person: Person) -> tuple[tuple[str, tuple[str, ...], str], ...]:
+    """What to look for: kind, words that each of its forms has, the forms."""
+    name, street = plain(person.name).split(), plain(person.street).split()
+    found: list[tuple[str, tuple[str, ...], str]] = []
+    if len(name) >= 2:
+        found.append(("name", (name[-1],), "|".join(_name_forms(name))))
+    number = next((part for part in street if part[0].isdigit()), None)
+    words = [part for part in street if part is not number]
+    if number is not None and words:
+        whole = (number, *(word for word in words if _way(word) == re.escape(word)))
+        found.append(("street", whole, "|".join(_street_forms(number, words))))
+    return tuple(found)
 
 
 def _name_forms(parts: Sequence[str]) -> Iterator[str]:
-    if len(parts) < 2:
-        return
     given, family = re.escape(parts[0]), re.escape(parts[-1])
     yield rf"{given}{_MIDDLE}[ ._-]+{family}"
     yield rf"{family}, ?{given}"
@@ -92,14 +112,8 @@ def _name_forms(parts: Sequence[str]) -> Iterator[str]:
     yield rf"{_TITLES}{family}"
 
 
-def _street_forms(parts: Sequence[str]) -> Iterator[str]:
-    if len(parts) < 2:
-        return
-    number = next((part for part in parts if part[0].isdigit()), None)
-    if number is None:
-        return
-    words = [_way(part) for part in parts if part is not number]
-    street = r"[ -]+".join(words)
+def _street_forms(number: str, words: Sequence[str]) -> Iterator[str]:
+    street = r"[ -]+".join(map(_way, words))
     yield rf"{re.escape(number)},? +{street}"
     yield rf"{street},? +(?:no\.? ?|nr\.? ?)?{re.escape(number)}"
 

@@ -6,10 +6,12 @@ folded text knows where in the original it came from.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
 _DASHES = dict.fromkeys(map(ord, "‐‑‒–—―−"), "-")
+_SPACE = re.compile(r"\s")
 NEAR = 64  # characters
 _FORMAT, _MARK = "Cf", "Mn"  # Unicode categories: zero width and its like; accents
 
@@ -35,6 +37,8 @@ class Folded:
 
 def fold(original: str) -> Folded:
     """Fold a text: NFKC, plain dashes and spaces, nothing invisible; case stays."""
+    if original.isascii():
+        return Folded(_SPACE.sub(" ", original), tuple(range(len(original))), len(original))
     kept: list[str] = []
     origin: list[int] = []
     for i, character in enumerate(original):
@@ -53,6 +57,8 @@ def before(text: str, start: int) -> str:
 
 def plain(text: str) -> str:
     """A folded text in lower case without accents, character for character where it can be."""
+    if text.isascii():
+        return text.lower()
     return "".join(_plain(character) for character in text)
 
 
