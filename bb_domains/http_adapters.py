@@ -1,26 +1,31 @@
 """Tool calls over HTTP, as a plan schema describes them.
 
-An adapter reaches only the hosts of its schema and follows no redirect. Secrets come by name and
-are sent where the schema says; the bearer token that a login returns stays here. Neither appears in
-a result.
+An adapter reaches only the hosts of its schema and follows no redirect. An argument stays in its
+place: none changes the path, ends a header, or is sent as what HTTP itself needs. Secrets come by
+name and are sent where the schema says; the bearer token that a login returns stays here. Neither
+appears in a result or in what is said of a failure.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
 from bb_core.errors import BBError
-from bb_domains.schema import Operation, PlanSchema, Service, Tool
+from bb_domains.outgoing import check_url, service_of
+from bb_domains.privacy import LEAST_HIDDEN, without_secrets
+from bb_domains.schema import Operation, PlanSchema, Tool
 from bb_domains.tools import ToolFailed
 
 TIMEOUT_S = 10.0
 MOST_BYTES = 1_000_000
+_BEARER = re.compile(r"[!-~]+")
 
 
 @dataclass
@@ -29,7 +34,7 @@ class HttpAdapters:
 
     Attributes:
         schema: declares the tools and the hosts.
-        client: keeps connections alive.
+        client: keeps connections alive; `outgoing.open_client` where a real service is meant.
         secrets: values by the names that the schema's tools use.
         base_url: where the service is, if not where the schema says; its host must be declared too.
 
@@ -44,14 +49,9 @@ class HttpAdapters:
     _token: str | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self.base_url = (self.base_url or self._service.base_url).rstrip("/")
-        url, hosts = urlsplit(self.base_url), self._service.hosts
-        if url.netloc not in hosts and url.hostname not in hosts:
-            raise BBError(
-                f"{url.netloc} is not a declared host",
-                where=f"domain {self.schema.domain}: service",
-                fix=f"use one of {', '.join(hosts)}, or declare it in service.hosts",
-            )
+        service = service_of(self.schema)
+        self.base_url = (self.base_url or service.base_url).rstrip("/")
+        check_url(service, self.base_url)
 
     def call(
         self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
@@ -78,20 +78,25 @@ class HttpAdapters:
                 fix=f"domain {self.schema.domain} declares {', '.join(self.schema.tools)}",
             )
         secrets = {name: self._secret(tool, key) for name, key in declared.secrets.items()}
-        request = self._request(declared, declared.operation, args, secrets)
+        try:
+            request = self._request(declared, declared.operation, args, secrets)
+        except (ValueError, TypeError, httpx.InvalidURL):  # which show what they are about
+            fix = "use JSON values, ASCII in headers, and no lone surrogates"
+            what = "an argument cannot be sent"
+            raise BBError(what, where=f"tool {tool}", fix=fix) from None
         if idempotency_key is not None and declared.idempotent:
             request.headers["Idempotency-Key"] = idempotency_key
-        return self._keep_token(tool, self._send(tool, request))
+        try:
+            answer = self._keep_token(tool, self._send(tool, request))
+        except ToolFailed as error:
+            said = without_secrets(error.reason, self._known_secrets())
+            raise ToolFailed(tool, error.status, said, sent=error.sent) from None
+        kept: dict[str, Any] = without_secrets(answer, self._known_secrets(LEAST_HIDDEN))
+        return kept
 
-    @property
-    def _service(self) -> Service:
-        if self.schema.service is None:
-            raise BBError(
-                "declares no service",
-                where=f"domain {self.schema.domain}",
-                fix="add service: with base_url and hosts to its plan schema",
-            )
-        return self.schema.service
+    def _known_secrets(self, least: int = 1) -> list[str]:
+        """Secrets of at least so many characters."""
+        return [one for one in (*self.secrets.values(), self._token or "") if len(one) >= least]
 
     def _request(
         self,
@@ -108,17 +113,18 @@ class HttpAdapters:
         for arg, value in args.items():
             place = tool.place(arg)
             if place.location == "path":
-                path = path.replace(f"{{{place.name}}}", quote(_text(value), safe=""))
+                path = path.replace(f"{{{place.name}}}", quote(_line(arg, value), safe=""))
             elif place.location == "query":
                 query[place.name] = (
                     [*map(_text, value)] if isinstance(value, list) else _text(value)
                 )
             elif place.location == "header":
-                headers[place.name] = _text(value)
+                headers[place.name] = _line(arg, value)
             elif place.whole:
                 whole.append(value)
             else:
                 fields[place.name] = value
+        _check_path(operation.path, path)
         return self.client.build_request(
             operation.method,
             self.base_url + path,
@@ -164,11 +170,11 @@ class HttpAdapters:
         return value if isinstance(value, dict) else {"value": value}
 
     def _keep_token(self, tool: str, answer: dict[str, Any]) -> dict[str, Any]:
-        bearer = self._service.bearer
+        bearer = service_of(self.schema).bearer
         if bearer is None or bearer.tool != tool:
             return answer
         token = answer.get(bearer.field)
-        if not isinstance(token, str):
+        if not isinstance(token, str) or not _BEARER.fullmatch(token):
             raise ToolFailed(tool, 200, f"the answer has no {bearer.field}")
         self._token = token
         return {key: value for key, value in answer.items() if key != bearer.field}
@@ -201,6 +207,32 @@ def _decoded(body: bytes) -> Any:
         return json.loads(body)
     except ValueError:
         return None
+
+
+def _line(arg: str, value: Any) -> str:
+    """An argument as text without line ends and the like.
+
+    Raises:
+        BBError: it has some.
+    """
+    text = _text(value)
+    if any(char < " " or char == "\x7f" for char in text):
+        raise BBError("control characters", where=f"argument {arg}", fix="leave them out")
+    return text
+
+
+def _check_path(declared: str, filled: str) -> None:
+    """Refuse arguments that would lead to another path: none, nothing, `.` and `..`.
+
+    Raises:
+        BBError: there is one.
+    """
+    if "{" in filled:  # arguments have theirs quoted
+        raise BBError("an argument is missing", where=f"path {declared}", fix="give it")
+    for before, after in zip(declared.split("/"), filled.split("/"), strict=True):
+        if after in ("", ".", "..") and after != before:
+            what = f"{before} would be {after!r}, which is another path"
+            raise BBError(what, where=f"path {declared}", fix="name what is meant")
 
 
 def _text(value: Any) -> str:

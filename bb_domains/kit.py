@@ -17,8 +17,9 @@ import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -26,8 +27,9 @@ from typing import Any
 from bb_core.errors import BBError
 from bb_domains.domain import Domain
 from bb_domains.errors import DomainError
+from bb_domains.privacy import LEAST_HIDDEN, is_secret_name, without_secrets
 from bb_domains.simulation import SPLITS, Request, Simulator
-from bb_domains.tools import Adapters
+from bb_domains.tools import Adapters, ToolFailed
 
 
 @contextmanager
@@ -45,16 +47,44 @@ def open_adapters(
     own = _offered(domain, "open_adapters")
     if own is not None:
         with own(domain.schema, environment) as adapters:
-            yield adapters
+            yield Discreet(adapters, _secrets(domain, environment))
         return
-    import httpx
-
     from bb_domains.http_adapters import HttpAdapters
+    from bb_domains.outgoing import open_client, service_of
 
-    names = {name for tool in domain.schema.tools.values() for name in tool.secrets.values()}
+    names = _secret_names(domain)
     secrets = {name: environment[name] for name in names if name in environment}
-    with httpx.Client(trust_env=False) as client:
+    with open_client(service_of(domain.schema)) as client:
         yield HttpAdapters(domain.schema, client, secrets)
+
+
+@dataclass(frozen=True)
+class Discreet:
+    """Adapters of a domain's own, and no secret in what they say of failures or answer.
+
+    Attributes:
+        adapters: carry the calls out.
+        secrets: by the names of their variables.
+    """
+
+    adapters: Adapters
+    secrets: Collection[str] = field(repr=False)
+
+    def call(
+        self, tool: str, args: Mapping[str, Any], idempotency_key: str | None = None
+    ) -> dict[str, Any]:
+        """See `tools.Adapters`."""
+        try:
+            answer = self.adapters.call(tool, args, idempotency_key)
+        except ToolFailed as error:
+            said = without_secrets(error.reason, self.secrets)
+            raise ToolFailed(tool, error.status, said, sent=error.sent) from None
+        except BBError as error:
+            what, where = without_secrets([error.what, error.where], self.secrets)
+            raise BBError(what, where=where, fix=error.fix) from None
+        long = [secret for secret in self.secrets if len(secret) >= LEAST_HIDDEN]
+        kept: dict[str, Any] = without_secrets(answer, long)
+        return kept
 
 
 def make_requests(domain: Domain, split: str, n: int, seed: int) -> Iterator[Request]:
@@ -89,6 +119,17 @@ def make_simulator(domain: Domain, request: Request) -> Simulator:
 def has_simulator(domain: Domain) -> bool:
     """Whether the domain's package offers a simulator and requests to try in it."""
     return None not in (_offered(domain, "simulator"), _offered(domain, "requests"))
+
+
+def _secret_names(domain: Domain) -> set[str]:
+    return {name for tool in domain.schema.tools.values() for name in tool.secrets.values()}
+
+
+def _secrets(domain: Domain, environment: Mapping[str, str]) -> set[str]:
+    """What of the environment is secret: what the domain says, and what the names say."""
+    declared = {environment.get(name, "") for name in _secret_names(domain)}
+    named = {value for name, value in environment.items() if is_secret_name(name)}
+    return (declared - {""}) | {value for value in named if len(value) >= LEAST_HIDDEN}
 
 
 def _needed(domain: Domain, name: str) -> Callable[..., Any]:

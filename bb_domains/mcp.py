@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 from bb_core.errors import BBError
 from bb_domains import mcp_http, mcp_stdio
-from bb_domains.schema import PlanSchema
+from bb_domains.outgoing import check_url, open_client
+from bb_domains.schema import PlanSchema, Service
 from bb_domains.tool_lists import tool_name
 from bb_domains.tools import Adapters, ToolFailed
 
@@ -117,17 +119,29 @@ def running_server(
 
 
 @contextmanager
-def remote_server(url: str, environment: Mapping[str, str]) -> Iterator[McpServer]:
+def remote_server(
+    url: str, environment: Mapping[str, str], service: Service | None = None
+) -> Iterator[McpServer]:
     """Shake hands with a server at a URL.
 
     Args:
         url: of its one endpoint; nothing else is reached, and no redirect is followed.
         environment: `BB_MCP_TOKEN` there is sent as bearer token.
+        service: what may be reached; None where somebody has just written the URL.
 
     Raises:
         BBError: it cannot be reached, or does not speak the protocol.
     """
-    with mcp_http.connected(url, environment.get(TOKEN_VARIABLE, "")) as peer:
+    token = environment.get(TOKEN_VARIABLE, "")
+    if service is None:
+        with mcp_http.connected(url, token) as peer:
+            yield _shaken(peer)
+        return
+    check_url(service, url)
+    with (
+        open_client(service, mcp_http.TIMEOUT_S) as client,
+        mcp_http.connected(url, token, client) as peer,
+    ):
         yield _shaken(peer)
 
 
@@ -144,7 +158,7 @@ def opener(
     def open_adapters(schema: PlanSchema, environment: Mapping[str, str]) -> Iterator[Adapters]:
         """See `kit`."""
         reached = (
-            remote_server(where, environment)
+            remote_server(where, environment, schema.service or _service_at(where))
             if isinstance(where, str)
             else running_server(where, environment)
         )
@@ -176,6 +190,12 @@ def package_text(where: str | Sequence[str]) -> str:
         '    """What the domain declares."""\n'
         '    return load_schema(Path(__file__).parent / "plan_schema.yaml")\n'
     )
+
+
+def _service_at(url: str) -> Service:
+    """A service of which nothing is declared but where it is."""
+    parts = urlsplit(url)
+    return Service(base_url=f"{parts.scheme}://{parts.netloc}", hosts=(parts.netloc,))
 
 
 def _shaken(peer: Peer) -> McpServer:

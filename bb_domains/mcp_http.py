@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -95,10 +96,16 @@ class HttpPeer:
             yield line
 
     def _decoded(self, text: str) -> Any:
-        return decode_json(text, where=f"MCP server {self.url}")
+        return decode_json(text, where=f"MCP server {self._shown}")
+
+    @property
+    def _shown(self) -> str:
+        """The address without what may be secret in it."""
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def _fault(self, what: str) -> BBError:
-        return BBError(what, where=f"MCP server {self.url}", fix="check its address and token")
+        return BBError(what, where=f"MCP server {self._shown}", fix="check its address and token")
 
 
 @contextmanager
@@ -109,7 +116,12 @@ def connected(url: str, token: str = "", client: httpx.Client | None = None) -> 
         url: of its endpoint.
         token: bearer token; none if empty.
         client: an open HTTP client; one of its own if None.
+
+    Raises:
+        BBError: the token is none.
     """
+    if not (token.isascii() and token.isprintable()):  # else the transport's error would show it
+        raise BBError("no bearer token", where="MCP server", fix="set it without a line end")
     headers = {"Accept": _ACCEPT} | ({"Authorization": f"Bearer {token}"} if token else {})
     if client is not None:
         yield HttpPeer(url, client, headers)

@@ -108,7 +108,10 @@ def _fetch(url: str) -> str:
     import httpx
 
     try:
-        with httpx.stream("GET", url, timeout=FETCH_TIMEOUT_S) as response:
+        with (
+            httpx.Client(trust_env=False, timeout=FETCH_TIMEOUT_S) as client,
+            client.stream("GET", url, follow_redirects=False) as response,
+        ):
             response.raise_for_status()
             body = b""
             for part in response.iter_bytes():

@@ -18,6 +18,10 @@ from typing import Any
 
 from bb_core.errors import BBError
 
+HIDDEN = "…"
+LEAST_HIDDEN = 8
+"""Secrets of fewer characters stay in results, where they may be part of something else."""
+
 _KEY_BYTES = 32
 _NAMES = re.compile(r"e?mail|pass(word|wd)|secret|token|credential|api_?key|authorization", re.I)
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -75,7 +79,9 @@ class Redactor:
             private: names of fields, at any depth, that are private besides the obvious ones.
         """
         if isinstance(value, Mapping):
-            return {key: self._field(key, item, private) for key, item in value.items()}
+            return {
+                self.redact(key): self._field(key, item, private) for key, item in value.items()
+            }
         if isinstance(value, (list, tuple)):
             return [self.redact(item, private) for item in value]
         if isinstance(value, str):
@@ -83,6 +89,37 @@ class Redactor:
         return value
 
     def _field(self, name: str, value: Any, private: Collection[str]) -> Any:
-        if (name in private or _NAMES.search(name)) and not isinstance(value, (Mapping, list)):
-            return self.digest(value)
+        if name in private or _NAMES.search(name):
+            return self._hidden(value)
         return self.redact(value, private)
+
+    def _hidden(self, value: Any) -> Any:
+        """A private value: everything in it by its hash, in the same shape."""
+        if isinstance(value, Mapping):
+            return {self.redact(key): self._hidden(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._hidden(item) for item in value]
+        return self.digest(value)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether something of this name is not for others to see."""
+    return _NAMES.search(name) is not None
+
+
+def without_secrets(value: Any, secrets: Collection[str]) -> Any:
+    """A JSON value with dots in the place of secrets, wherever in a text they are.
+
+    Args:
+        value: the value.
+        secrets: what must not be in it; none is empty.
+    """
+    if isinstance(value, Mapping):
+        parts = value.items()
+        return {without_secrets(k, secrets): without_secrets(v, secrets) for k, v in parts}
+    if isinstance(value, (list, tuple)):
+        return [without_secrets(item, secrets) for item in value]
+    if isinstance(value, str):
+        for secret in sorted(secrets, key=len, reverse=True):
+            value = value.replace(secret, HIDDEN)
+    return value

@@ -57,6 +57,9 @@ def reverse_proxy(upstream: str, client: httpx.AsyncClient) -> AsgiApp:
         if scope["type"] != "http":
             return
         raw = scope.get("raw_path") or scope["path"].encode()
+        if not raw.startswith(b"/"):  # after the address it would make another host of it
+            await _answer(send, 400, b"the path does not begin with /")
+            return
         query = scope.get("query_string", b"")
         target = base + raw.decode("latin-1") + ("?" + query.decode("latin-1") if query else "")
         request = client.build_request(

@@ -18,12 +18,19 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, ValidationError
 
 from bb_domains.errors import SchemaError
 from bb_domains.marks import Marked, Path_, read_marked
 
 IDENTIFIER = r"[A-Za-z_][A-Za-z0-9_]*"
+_HEADER = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.1
+_HTTP_HEADERS = (
+    "connection", "content-length", "expect", "host", "idempotency-key", "keep-alive",
+    "proxy-authorization", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+)  # fmt: skip
+"""Say where a request goes and where it ends, or what it is a repetition of."""
+
 _EMPTY_ARGS: dict[str, Any] = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -41,10 +48,14 @@ class Bearer(_Strict):
 
 
 class Service(_Strict):
-    """Where the tools live. Adapters reach only `hosts` (host or host:port)."""
+    """Where the tools live. Adapters reach only `hosts` (host or host:port).
+
+    What is not written as an address must be a public one, or lie in `networks` (10.0.0.0/8).
+    """
 
     base_url: str = Field(pattern=r"^https?://[^/?#]+[^?#]*$")
     hosts: tuple[str, ...] = Field(min_length=1)
+    networks: tuple[IPvAnyNetwork, ...] = ()
     bearer: Bearer | None = None
 
 
@@ -382,6 +393,24 @@ def _tool_faults(schema: PlanSchema, tool: Tool, path: Path_) -> Iterator[_Fault
             if arg not in tool.places:
                 fix = f"write {arg}: path, query, header or body"
                 yield (*path, "places"), f"argument {arg!r} has no place", fix
+        yield from _place_faults(tool, path)
+
+
+def _place_faults(tool: Tool, path: Path_) -> Iterator[_Fault]:
+    """Arguments that HTTP would take for something else, or for one another."""
+    taken = {("body", field): f"secret {field!r}" for field in tool.secrets}
+    for arg in tool.places:
+        place = tool.place(arg)
+        name = place.name.lower() if place.location == "header" else place.name
+        if place.location == "header" and (
+            name in _HTTP_HEADERS or not re.fullmatch(_HEADER, name)
+        ):
+            what = f"header {place.name!r} belongs to HTTP"
+            yield (*path, "places", arg), what, "put it elsewhere, or drop the tool"
+        if not place.whole and (place.location, name) in taken:
+            other = taken[place.location, name]
+            yield (*path, "places", arg), f"{arg!r} has the place of {other}", "name another"
+        taken[place.location, name] = f"argument {arg!r}"
 
 
 def _aside_faults(schema: PlanSchema, aside: Undo | Probe, path: Path_) -> Iterator[_Fault]:

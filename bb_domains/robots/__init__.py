@@ -40,15 +40,15 @@ def open_adapters(schema: PlanSchema, environment: Mapping[str, str]) -> Iterato
         BBError: the robot cannot be reached, its host is not declared, or a variable means nothing.
     """
     from bb_core.errors import BBError
+    from bb_domains.outgoing import service_of
     from bb_domains.robots.rosbridge import RosbridgeAdapters, load_interfaces
     from bb_domains.robots.simulated import RobotSimulator
     from bb_domains.robots.transports import open_transport
     from bb_domains.robots.world import make_world
 
     if environment.get(URL):
-        hosts = schema.service.hosts if schema.service else ()
         timeouts_s = {name: tool.timeout_s for name, tool in schema.tools.items()}
-        transport = open_transport(environment[URL], hosts)
+        transport = open_transport(environment[URL], service_of(schema))
         robot = RosbridgeAdapters(transport, load_interfaces(), timeouts_s)
         try:
             yield robot

@@ -6,12 +6,12 @@ import json
 import socket
 import ssl
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from bb_core.errors import BBError
+from bb_domains import outgoing
 from bb_domains.robots.websocket import (
     MOST_BYTES,
     ConnectionLost,
@@ -19,6 +19,7 @@ from bb_domains.robots.websocket import (
     read_some,
     send_all,
 )
+from bb_domains.schema import Service
 
 CONNECT_S = 5.0
 _PORTS = {"ws": 9090, "wss": 443, "tcp": 9090}
@@ -107,40 +108,51 @@ def object_end(received: bytes | bytearray) -> int:
     return 0
 
 
-def open_transport(url: str, hosts: Sequence[str]) -> Transport:
+def open_transport(url: str, service: Service) -> Transport:
     """Connect to `ws://`, `wss://` or `tcp://`.
 
     Args:
         url: where to.
-        hosts: the hosts (or host:port) that may be reached; no other is, and nothing is redirected.
+        service: says which hosts may be reached; no other is, and nothing is redirected.
 
     Raises:
         BBError: the URL is none of these or its host is not declared, or nobody answers.
     """
-    parts = urlsplit(url)
-    if parts.scheme not in _PORTS or not parts.hostname:
-        fix = "write ws://host:port, wss://host or tcp://host:port"
-        raise BBError(f"{url!r} is no address of a robot", where="robots", fix=fix)
-    if parts.netloc not in hosts and parts.hostname not in hosts:
-        fix = f"use one of {', '.join(hosts)}, or declare it in service.hosts"
-        raise BBError(f"{parts.netloc} is not a declared host", where="domain robots", fix=fix)
-    port = parts.port or _PORTS[parts.scheme]
-    peer = f"{parts.hostname}:{port}"
+    scheme, host, port, path = _parts(url)
+    peer = f"{host}:{port}"
     try:
-        connection = socket.create_connection((parts.hostname, port), CONNECT_S)
+        connection = outgoing.connect(service, host, port, CONNECT_S)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # messages are small
-        if parts.scheme == "wss":
+        if scheme == "wss":
             context = ssl.create_default_context()
-            connection = context.wrap_socket(connection, server_hostname=parts.hostname)
+            connection = context.wrap_socket(connection, server_hostname=host)
     except OSError as error:
         raise BBError(f"cannot be reached: {error}", where=peer, fix="start its bridge") from None
-    if parts.scheme == "tcp":
+    if scheme == "tcp":
         return JsonStream(connection, peer)
     try:
-        return connect(connection, peer, parts.path or "/", CONNECT_S, peer=peer)
+        return connect(connection, peer, path, CONNECT_S, peer=peer)
     except ConnectionLost:
         connection.close()
         raise
+
+
+def _parts(url: str) -> tuple[str, str, int, str]:
+    """Scheme, host, port and path of a robot's address.
+
+    Raises:
+        BBError: it is none.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname or "", parts.port
+    except ValueError:
+        scheme, host, port = "", "", None
+    plain = url.isascii() and url.isprintable() and not set(url) & set(" @\\")
+    if scheme not in _PORTS or not host or not plain:
+        fix = "write ws://host:port, wss://host or tcp://host:port"
+        raise BBError("that is no address of a robot", where="robots", fix=fix)
+    return scheme, host, port or _PORTS[scheme], parts.path or "/"
 
 
 def decode_message(text: str, peer: str) -> dict[str, object]:

@@ -20,10 +20,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from bb_core.errors import BBError
 from bb_domains.http_adapters import HttpAdapters
+from bb_domains.outgoing import open_client, service_of
 from bb_domains.schema import PlanSchema, load_schema
 from bb_domains.social.desk import CONFLICT, NOT_FOUND, Desk
 from bb_domains.social.pii.people import Person
@@ -267,8 +266,9 @@ def open_desk(schema: PlanSchema, environment: Mapping[str, str]) -> Iterator[Re
         )
     folder = Path(environment[DESK])
     settings = load_settings(folder)
-    with httpx.Client(trust_env=False) as client:
-        wire = HttpAdapters(wire_schema(schema), client, {}, environment[URL])
+    with open_client(service_of(schema)) as client:
+        secrets = {TOKEN: environment[TOKEN]}
+        wire = HttpAdapters(wire_schema(schema), client, secrets, environment[URL])
         store = DeskStore(folder / STORE_FILE)
         try:
             network = MastodonNetwork(

@@ -19,10 +19,11 @@ from bb_domains.robots.simulated import RobotSimulator
 from bb_domains.robots.transports import JsonStream, object_end, open_transport
 from bb_domains.robots.websocket import ConnectionLost, WebSocket, accept, accept_key, connect
 from bb_domains.robots.world import make_world
+from bb_domains.schema import Service
 from bb_domains.simulation import try_plan
 from bb_domains.tools import ToolFailed
 
-HOSTS = ("127.0.0.1",)
+SERVICE = Service(base_url="http://127.0.0.1", hosts=("127.0.0.1",))
 SCHEMA = robots.plan_schema()
 TIMEOUTS_S = {name: tool.timeout_s for name, tool in SCHEMA.tools.items()}
 
@@ -37,7 +38,7 @@ def bridged(
 ) -> Iterator[RosbridgeAdapters]:
     server = BridgeServer(robot or new_robot(), SCHEMA, **options)
     with serving(server) as port:
-        transport = open_transport(f"{scheme}://127.0.0.1:{port}", HOSTS)
+        transport = open_transport(f"{scheme}://127.0.0.1:{port}", SERVICE)
         with closing(RosbridgeAdapters(transport, load_interfaces(), TIMEOUTS_S)) as adapters:
             yield adapters
 
@@ -202,21 +203,21 @@ def test_results_of_older_servers_and_of_earlier_calls() -> None:
     ("url", "message"),
     [
         ("ws://robot.example:9090", "robot.example:9090 is not a declared host"),
-        ("ws://127.0.0.1@robot.example/", "is not a declared host"),
+        ("ws://127.0.0.1@robot.example/", "is no address of a robot"),
         ("http://127.0.0.1:9090", "is no address of a robot"),
         ("ws://", "is no address of a robot"),
     ],
 )
 def test_only_declared_hosts_are_reached(url: str, message: str) -> None:
     with pytest.raises(BBError, match=message):
-        open_transport(url, HOSTS)
+        open_transport(url, SERVICE)
 
 
 def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     with pytest.raises(BBError, match="cannot be reached"):
-        open_transport(f"tcp://127.0.0.1:{port}", HOSTS)
+        open_transport(f"tcp://127.0.0.1:{port}", SERVICE)
 
 
 def test_the_adapters_of_the_domain() -> None:
@@ -330,7 +331,7 @@ def test_the_server_outlives_clients_that_send_rubbish() -> None:
                 client.settimeout(5.0)
                 while client.recv(100):  # until the server hangs up
                     pass
-        transport = open_transport(f"tcp://127.0.0.1:{port}", HOSTS)
+        transport = open_transport(f"tcp://127.0.0.1:{port}", SERVICE)
         with closing(RosbridgeAdapters(transport, load_interfaces(), TIMEOUTS_S)) as adapters:
             assert adapters.call("undock", {})["id"] == "stop-1"
 
