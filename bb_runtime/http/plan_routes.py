@@ -54,6 +54,8 @@ class PlanBody(Strict):
         dry_run: do everything but call the tools.
         background: answer at once.
         deadline_s: for the decoding.
+        top_logprobs: of a request in words, tell each token's log-probability in the events, and so
+            many of the likeliest tokens beside it.
     """
 
     request: str | None = Field(default=None, min_length=1)
@@ -67,6 +69,7 @@ class PlanBody(Strict):
     dry_run: bool = False
     background: bool = False
     deadline_s: float | None = Field(default=None, gt=0, le=86400)
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
 
     @model_validator(mode="after")
     def _one(self) -> PlanBody:
@@ -74,6 +77,8 @@ class PlanBody(Strict):
             raise ValueError("give exactly one of request and plan")
         if self.run and self.dry_run:
             raise ValueError("give run or dry_run, not both")
+        if self.top_logprobs is not None and self.request is None:
+            raise ValueError("top_logprobs needs a request: a plan that is sent is not decoded")
         return self
 
 
@@ -115,7 +120,7 @@ class _Desk:
             assert body.request is not None
             how = Decoding(
                 self.service.budget(body.max_tokens), body.temperature, body.seed,
-                self.service.deadline_s(body.deadline_s),
+                self.service.deadline_s(body.deadline_s), body.top_logprobs,
             )  # fmt: skip
             proposers = self.planner.proposers(task, body.request, how, generations.append)
         self.tasks.put(task.id, task)

@@ -26,12 +26,13 @@ from bb_domains.tools import Adapters
 from bb_nn.rail import DualRailForCausalLM
 from bb_runtime.constraints import keep_to_plans
 from bb_runtime.decode import decode_plans
-from bb_runtime.engine import Engine, Sampling
+from bb_runtime.engine import Engine, Part, Sampling
 from bb_runtime.errors import PlanRefused
 from bb_runtime.execute import StepOutcome
 from bb_runtime.execution import Execution
 from bb_runtime.fallback import Proposal, Proposer, fulfil, propose
 from bb_runtime.http.errors import error_data
+from bb_runtime.http.logprobs import chat_logprobs
 from bb_runtime.http.refusal import HttpError
 from bb_runtime.run_plan import as_data
 from bb_runtime.run_status import RunView, run_views
@@ -118,12 +119,21 @@ class PlanTask:
 
 @dataclass(frozen=True)
 class Decoding:
-    """How a plan is decoded: budget in tokens, temperature, seed, deadline in seconds or None."""
+    """How a plan is decoded.
+
+    Attributes:
+        max_new_tokens: budget.
+        temperature: 0 for the likeliest plan.
+        seed: of the random numbers.
+        deadline_s: in seconds, or None.
+        logprobs: likeliest tokens told beside each of the rail's; None for no log-probabilities.
+    """
 
     max_new_tokens: int
     temperature: float = 0.0
     seed: int = 0
     deadline_s: float | None = None
+    logprobs: int | None = None
 
 
 class Planner:
@@ -193,14 +203,16 @@ class Planner:
 
         def by_rail() -> str:
             constraint = keep_to_plans(self._engine.tokenizer, domain, how.max_new_tokens)
-            sampling = Sampling(how.max_new_tokens, how.temperature, seed=how.seed)
+            sampling = Sampling(
+                how.max_new_tokens, how.temperature, seed=how.seed, logprobs=how.logprobs
+            )
             generation = self._engine.submit(
                 format_prompt(request), sampling, constraint, deadline_s=how.deadline_s
             )
             watch(generation)
             for part in generation:
-                if part.text:
-                    task.tell("text", text=part.text)
+                if part.text or part.logprobs:
+                    task.tell("text", text=part.text, **self._told(part))
             (made,) = generation.result()
             if not made.finished:
                 raise HttpError(
@@ -222,6 +234,12 @@ class Planner:
         rail = Proposer(self._engine.name, by_rail)
         is_pair = isinstance(self._engine.model, DualRailForCausalLM)
         return [rail, Proposer("base", by_base)] if is_pair else [rail]
+
+    def _told(self, part: Part) -> dict[str, Any]:
+        """The log-probabilities of a part, where they were asked for."""
+        if not part.logprobs:
+            return {}
+        return {"logprobs": chat_logprobs(self._engine.tokenizer, part.logprobs)["content"]}
 
     def work(
         self, task: PlanTask, proposers: Sequence[Proposer], *, run: bool, dry_run: bool
