@@ -100,16 +100,21 @@ def _in_nucleus(weights: Tensor, tokens: Tensor, mass: Tensor) -> Tensor:
 class TokenLogprob:
     """A token, how likely it was, and what else was likely.
 
-    Natural logarithms under the mask, before temperature and top-p: a forced token has 0.
+    Natural logarithms under the mask, or at the prices of a soft grammar, before temperature and
+    top-p: a forced token has 0.
 
     Attributes:
         token: its id.
         logprob: its own.
+        allowed: how many tokens its mask allowed; without a mask, all.
+        is_forced: whether it was taken without asking the model.
         top: the likeliest tokens, likeliest first, as many as asked for and allowed.
     """
 
     token: int
     logprob: float
+    allowed: int
+    is_forced: bool
     top: tuple[tuple[int, float], ...] = ()
 
 
@@ -121,9 +126,10 @@ def token_logprobs(logits: Tensor, token: int, top: int) -> TokenLogprob:
         (int(t), float(v)) for t, v in zip(tokens.tolist(), values.tolist(), strict=True)
         if v > -math.inf
     ]  # fmt: skip
-    return TokenLogprob(token, float(logprobs[token]), tuple(best))
+    allowed = int((logits > -math.inf).sum())
+    return TokenLogprob(token, float(logprobs[token]), allowed, False, tuple(best))
 
 
 def forced_logprob(token: int, top: int) -> TokenLogprob:
     """The only token that its mask allowed."""
-    return TokenLogprob(token, 0.0, ((token, 0.0),) if top else ())
+    return TokenLogprob(token, 0.0, 1, True, ((token, 0.0),) if top else ())

@@ -29,8 +29,9 @@ access = logging.getLogger("bb_runtime.http.access")
 _HARMLESS = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _ALWAYS = ("/health", "/ready", "/metrics")
 _POLICY = (
-    "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'"
 )
 _CLOSING = {
     "error": {

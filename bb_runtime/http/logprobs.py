@@ -17,10 +17,12 @@ _LOWEST = -9999.0  # JSON has no minus infinity; the protocol's own word for "im
 def chat_logprobs(
     tokenizer: PreTrainedTokenizerBase, entries: Sequence[TokenLogprob]
 ) -> dict[str, Any]:
-    """`logprobs` of a chat choice or chunk."""
+    """`logprobs` of a chat choice or chunk; `allowed` and `forced` are ours (`TokenLogprob`)."""
     told = [
         {
             **_entry(tokenizer, entry.token, entry.logprob),
+            "allowed": entry.allowed,
+            "forced": entry.is_forced,
             "top_logprobs": [_entry(tokenizer, *other) for other in entry.top],
         }
         for entry in entries

@@ -1,54 +1,58 @@
-// The page: sends a prompt, shows its tokens as they come, draws its plan, and keeps the log.
+// The page: asks for a text or a plan, and shows what comes of it.
 
+import { ask, events, Refused } from "/page/api.js";
+import * as decode from "/page/decode.js";
 import { draw } from "/page/drawing.js";
+import { showRuns } from "/page/runs.js";
 
 const $ = (id) => document.getElementById(id);
-const FORCED = -1e-9; // a forced token has log-probability 0
+const CONSTRAINTS = {
+  json: ["JSON Schema", '{"type": "object", "properties": {"order": {"type": "integer"},\n'
+    + ' "city": {"enum": ["Oslo", "Porto"]}}, "required": ["order", "city"],\n'
+    + ' "additionalProperties": false}'],
+  regex: ["Regular expression", "Order [1-9][0-9]{3} (is on its way|was delivered)\\."],
+  choice: ["One answer a line", "yes\nno\nI do not know"],
+  grammar: ["Lark grammar; its first rule is start", 'start: "refund " NUMBER (", " NUMBER)*\nNUMBER: /[1-9][0-9]{3}/'],
+};
+const ENDS = { // how a plan ended, in words
+  checked: () => "The plan passes the checker.",
+  done: (view) => view.execution.dry_run ? "Dry run done: no tool was called." : "Done: every step succeeded.",
+  failed: ({ execution }) => `Failed at step ${execution.step}: ${execution.reason}`,
+  undone: ({ execution }) => `Taken back, since step ${execution.step} failed: ${execution.reason}`,
+  in_doubt: (view) => `In doubt: nobody knows whether step ${view.in_doubt.join(", ")} happened.`,
+};
 let stopping = null;
 let answerId = null;
+let drawn = null; // the plan on show
+let nearest = null; // the plan that a refusal offers
 
-function headers() {
-  const key = $("key").value.trim();
-  return { "content-type": "application/json", ...(key ? { authorization: `Bearer ${key}` } : {}) };
+const kind = () => document.querySelector("[name=kind]:checked").value;
+
+function request(path, body) {
+  return ask(path, { body, key: $("key").value.trim(), signal: stopping?.signal });
 }
 
-async function failed(answer) {
-  const found = await answer.json().catch(() => ({}));
-  return new Error(found.error?.message ?? `the server answered ${answer.status}`);
+function say(text, isError = false) {
+  $("status").textContent = text;
+  $("status").className = isError ? "error" : "";
 }
 
-/** The data of server-sent events, until [DONE]. */
-async function* events(answer) {
-  if (!answer.ok) throw await failed(answer);
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const pieces = (held + value).split("\n\n");
-    held = pieces.pop();
-    for (const piece of pieces) {
-      const line = piece.split("\n").find((one) => one.startsWith("data: "));
-      if (line === "data: [DONE]") return;
-      if (line) yield JSON.parse(line.slice(6));
-    }
+function parsed(text, what) {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new Error(`The ${what} is no JSON: ${error.message}`);
   }
 }
 
-function post(path, body) {
-  return fetch(path, {
-    method: "POST", headers: headers(), body: JSON.stringify(body), signal: stopping.signal,
-  });
-}
-
 function constraint() {
-  const kind = $("constraint").value, text = $("constraint-text").value;
-  if (!kind) return {};
+  const chosen = $("constraint").value, text = $("constraint-text").value;
+  if (!chosen) return {};
   const values = {
-    json: () => JSON.parse(text),
+    json: () => parsed(text, "JSON Schema"),
     choice: () => text.split("\n").filter((line) => line),
   };
-  return { structured_outputs: { [kind]: values[kind]?.() ?? text } };
+  return { structured_outputs: { [chosen]: values[chosen]?.() ?? text } };
 }
 
 function sampling() {
@@ -59,31 +63,27 @@ function sampling() {
   };
 }
 
-/** Show one token, shaded where the mask left no choice. */
-function showToken(entry) {
-  const token = document.createElement("span");
-  token.textContent = entry.token;
-  if (entry.logprob > FORCED) token.className = "forced";
-  token.title = entry.top_logprobs
-    .map((one) => `${JSON.stringify(one.token)}  ${(100 * Math.exp(one.logprob)).toFixed(1)}%`)
-    .join("\n");
-  $("decode").append(token);
-}
+// -- a text ----------------------------------------------------------------------------------
 
 async function sendText() {
   const body = {
     messages: [{ role: "user", content: $("prompt").value }],
-    stream: true, logprobs: true, top_logprobs: 4, ...sampling(), ...constraint(),
+    stream: true, logprobs: true, top_logprobs: 5, ...sampling(), ...constraint(),
   };
-  for await (const chunk of events(await post("/v1/chat/completions", body))) {
+  for await (const chunk of events(await request("/v1/chat/completions", body))) {
     if (chunk.error) throw new Error(chunk.error.message);
     answerId = chunk.id;
     for (const choice of chunk.choices) {
-      choice.logprobs?.content.forEach(showToken);
-      if (choice.finish_reason) $("status").textContent = `ended: ${choice.finish_reason}`;
+      decode.add(choice.logprobs?.content ?? []);
+      if (choice.finish_reason === "stop") say("Complete.");
+      if (choice.finish_reason === "length") {
+        say(choice.stop_reason ? `Cut off: ${choice.stop_reason}.` : "Cut off: all tokens are used.");
+      }
     }
   }
 }
+
+// -- a plan ----------------------------------------------------------------------------------
 
 function note(text, isError = false) {
   const line = document.createElement("li");
@@ -92,89 +92,207 @@ function note(text, isError = false) {
   $("log").append(line);
 }
 
+/** What the checker says: a line, and named details. */
+function showVerdict(text, isOk, details = []) {
+  const line = document.createElement("p");
+  line.textContent = text;
+  line.className = isOk ? "ok" : "error";
+  const list = document.createElement("dl");
+  for (const [name, value] of details.filter(([, found]) => found)) {
+    for (const [tag, content] of [["dt", name], ["dd", value]]) {
+      const made = document.createElement(tag);
+      made.textContent = content;
+      list.append(made);
+    }
+  }
+  $("verdict").replaceChildren(line, list);
+}
+
+function showPlan(steps) {
+  drawn = { steps, mark: draw($("graph"), steps) };
+  $("edit").hidden = kind() === "sent";
+}
+
+function showRefusal({ step, rule, reason, repair, nearest: found }) {
+  nearest = found;
+  $("nearest").hidden = found === null;
+  showVerdict("Refused by the checker.", false,
+    [["Step", step], ["Rule", rule], ["Reason", reason], ["Repair", repair]]);
+  drawn?.mark(step, "refused");
+}
+
+function follow(event) {
+  if (event.event === "text") decode.add(event.logprobs ?? []);
+  if (event.event === "decoded") note(`${event.proposer}: decoded in ${event.tokens} tokens`);
+  if (event.event === "step") {
+    drawn?.mark(event.step, event.ok ? "ok" : event.in_doubt ? "in doubt" : "failed");
+    note(`${event.step} ${event.tool}: ${event.ok ? "ok" : event.reason}`, !event.ok);
+  }
+  // The plan that is run, also where another took the place of the first.
+  if (event.plan && JSON.stringify(event.plan) !== JSON.stringify(drawn?.steps)) showPlan(event.plan);
+  if (event.plan_hash) {
+    const proof = `The checker passes it; plan ${event.plan_hash.slice(0, 12)}.`;
+    showVerdict(proof, true);
+    if (event.event === "checked") note(proof);
+  }
+}
+
+async function ended(view) {
+  if (view.error) {
+    if (view.error.refusal) showRefusal(view.error.refusal);
+    note(view.error.message, true);
+    const { refusal, message } = view.error;
+    say(refusal ? `Refused at step ${refusal.step || "?"} by the rule “${refusal.rule}”.` : message, true);
+    return;
+  }
+  say(ENDS[view.status](view), ["failed", "undone", "in_doubt"].includes(view.status));
+  if (!view.execution) return;
+  const { run, undone, stands } = view.execution;
+  note(`run ${run.slice(0, 12)}: ${view.status}`);
+  if (undone.length) note(`taken back: ${undone.join(", ")}`);
+  if (stands.length && !view.execution.dry_run) note(`stands: ${stands.join(", ")}`);
+  const found = await (await request(`/v1/plans/${run}`)).json();
+  for (const step of found.steps) drawn.mark(step.id, step.status);
+  await loadRuns();
+}
+
 async function sendPlan() {
-  const then = $("then").value;
-  const body = {
-    request: $("prompt").value, domain: $("domain").value, background: true, ...sampling(),
-    ...(then ? { [then]: true } : {}),
-  };
-  const begun = await post("/v1/plans", body);
-  if (!begun.ok) throw await failed(begun);
-  answerId = (await begun.json()).id;
-  const path = `/v1/plans/${answerId}/events`;
-  const watched = await fetch(path, { headers: headers(), signal: stopping.signal });
-  let mark = null;
-  for await (const event of events(watched)) {
-    if (event.event === "text") $("decode").append(event.text);
-    if (event.plan && !mark) mark = draw($("graph"), event.plan);
-    if (event.event === "decoded") note(`${event.proposer}: decoded in ${event.tokens} tokens`);
-    if (event.event === "checked") note(`checked: plan ${event.plan_hash.slice(0, 12)}`);
-    if (event.event === "step") {
-      mark?.(event.step, event.ok);
-      note(`${event.step} ${event.tool}: ${event.ok ? "ok" : event.reason}`, !event.ok);
-    }
-    if (event.object === "plan" || event.error) {
-      $("status").textContent = `ended: ${event.status}`;
-      if (event.error) note(event.error.message, true);
-      if (event.execution) note(`run ${event.execution.run}: ${event.status}`);
-    }
+  const then = $("then").value, isSent = kind() === "sent";
+  const sent = isSent ? parsed($("plan").value, "plan") : null;
+  const what = isSent
+    ? { plan: sent }
+    : { request: $("prompt").value, top_logprobs: 5, ...sampling() };
+  const asked = { ...what, domain: $("domain").value, background: true, ...(then && { [then]: true }) };
+  const begun = await (await request("/v1/plans", asked)).json();
+  const steps = Array.isArray(sent) ? sent : sent?.plan;
+  if (isSent) showPlan(steps);
+  let view = null;
+  for await (const event of events(await request(`/v1/plans/${begun.id}/events`))) {
+    answerId = begun.id;
+    if (event.object === "plan") view = event;
+    else follow(event);
+  }
+  await ended(view);
+}
+
+async function loadRuns() {
+  $("runs-status").textContent = "";
+  try {
+    showRuns($("runs"), (await (await request("/v1/plans")).json()).data);
+  } catch (error) {
+    $("runs-status").textContent = error.message;
+  }
+}
+
+function edit(steps) {
+  document.querySelector("[name=kind][value=sent]").checked = true;
+  choose();
+  const lines = steps.map((step) => `  ${JSON.stringify(step)}`).join(",\n");
+  $("plan").value = `{"plan": [\n${lines}\n]}`;
+  $("plan").focus();
+}
+
+// -- the form --------------------------------------------------------------------------------
+
+function clear() {
+  decode.clear();
+  for (const id of ["log", "graph", "verdict", "thanks"]) $(id).replaceChildren();
+  for (const id of ["edit", "nearest", "opinion"]) $(id).hidden = true;
+  [answerId, drawn, nearest] = [null, null, null];
+}
+
+function working(isWorking) {
+  $("send").disabled = $("kinds").disabled = isWorking;
+  $("stop").disabled = !isWorking;
+  $("decode").setAttribute("aria-busy", isWorking);
+}
+
+function failed(error) {
+  if (error.name === "AbortError") {
+    say(kind() === "text" ? "Stopped." : "No longer watched; the server goes on with this plan.");
+    return;
+  }
+  say(error.message, true);
+  if (error instanceof Refused && error.status === 401) {
+    $("key-field").hidden = false;
+    $("key").focus();
   }
 }
 
 async function send(event) {
   event.preventDefault();
-  for (const id of ["decode", "log", "graph"]) $(id).replaceChildren();
-  for (const id of ["status", "thanks"]) $(id).textContent = "";
-  $("status").className = "";
-  $("verdict").hidden = true;
+  clear();
+  say("Working …");
   stopping = new AbortController();
-  answerId = null;
-  $("send").disabled = true;
-  $("stop").disabled = false;
+  working(true);
   try {
-    await ($("kind").value === "plan" ? sendPlan() : sendText());
+    await (kind() === "text" ? sendText() : sendPlan());
   } catch (error) {
-    $("status").textContent = error.name === "AbortError" ? "stopped" : error.message;
-    $("status").className = error.name === "AbortError" ? "" : "error";
+    failed(error);
   } finally {
-    $("send").disabled = false;
-    $("stop").disabled = true;
-    $("verdict").hidden = answerId === null;
+    stopping = null;
+    working(false);
+    $("opinion").hidden = answerId === null || kind() === "sent";
   }
 }
 
 async function judge(event) {
   const verdict = event.target.dataset?.verdict;
   if (!verdict) return;
-  const body = JSON.stringify({ id: answerId, verdict });
-  const answer = await fetch("/v1/feedback", { method: "POST", headers: headers(), body });
-  $("thanks").textContent = answer.ok ? "kept" : (await failed(answer)).message;
+  try {
+    await request("/v1/feedback", { id: answerId, verdict });
+    $("thanks").textContent = "Thank you, it is kept.";
+  } catch (error) {
+    $("thanks").textContent = error.message;
+  }
 }
 
+/** Show what belongs to the chosen kind; what is hidden is neither checked nor sent. */
 function choose() {
-  const isPlan = $("kind").value === "plan";
-  document.querySelectorAll(".for-plan").forEach((one) => { one.hidden = !isPlan; });
-  document.querySelectorAll(".for-text").forEach((one) => { one.hidden = isPlan; });
-  $("constraint-field").hidden = isPlan || !$("constraint").value;
+  for (const part of document.querySelectorAll(".for-text, .for-plan, .for-sent")) {
+    part.hidden = !part.classList.contains(`for-${kind()}`);
+    for (const field of part.querySelectorAll("input, select, textarea")) field.disabled = part.hidden;
+  }
+  const [name, example] = CONSTRAINTS[kind() === "text" ? $("constraint").value : ""] ?? [];
+  $("constraint-field").hidden = !name;
+  $("constraint-name").textContent = name ?? "";
+  const examples = Object.values(CONSTRAINTS).map(([, text]) => text);
+  const mine = $("constraint-text").value;
+  if (name && (!mine || examples.includes(mine))) $("constraint-text").value = example;
+  $("no-runs").hidden = kind() === "text" || !$("then").querySelector("[value=run]").disabled;
+  $("stop").textContent = kind() === "text" ? "Stop" : "Stop watching";
+}
+
+function listen() {
+  decode.listen();
+  $("form").addEventListener("submit", send);
+  $("kinds").addEventListener("change", () => {
+    const mayAsk = $("key-field").hidden || $("key").value;
+    if (kind() !== "text" && !$("runs").hasChildNodes() && mayAsk) loadRuns();
+  });
+  $("form").addEventListener("change", choose);
+  $("stop").addEventListener("click", () => stopping?.abort());
+  $("opinion").addEventListener("click", judge);
+  $("edit").addEventListener("click", () => edit(drawn.steps));
+  $("nearest").addEventListener("click", () => edit(nearest));
+  $("refresh").addEventListener("click", loadRuns);
 }
 
 async function begin() {
-  const about = await (await fetch("/page-data")).json();
-  $("model").textContent = about.model;
+  listen();
+  choose();
+  const about = await (await ask("/page-data")).json();
+  $("model").textContent = `model ${about.model}`;
   $("key-field").hidden = !about.needs_key;
-  $("tokens").value = about.max_tokens;
-  $("tokens").max = about.max_tokens;
-  $("kind").querySelector("[value=plan]").disabled = about.domains.length === 0;
-  $("domain").replaceChildren(...about.domains.map((name) => new Option(name, name)));
-  if (!about.runs) {
-    for (const value of ["run", "dry_run"]) $("then").querySelector(`[value=${value}]`).disabled = true;
+  $("tokens").value = $("tokens").max = about.max_tokens;
+  for (const value of ["plan", "sent"]) {
+    document.querySelector(`[name=kind][value=${value}]`).disabled = about.domains.length === 0;
   }
-  $("form").addEventListener("submit", send);
-  $("stop").addEventListener("click", () => stopping?.abort());
-  $("verdict").addEventListener("click", judge);
-  $("kind").addEventListener("change", choose);
-  $("constraint").addEventListener("change", choose);
+  $("domain").replaceChildren(...about.domains.map((name) => new Option(name, name)));
+  for (const value of ["run", "dry_run"]) {
+    $("then").querySelector(`[value=${value}]`).disabled = !about.runs;
+  }
   choose();
 }
 
-begin();
+begin().catch((error) => say(error.message, true));

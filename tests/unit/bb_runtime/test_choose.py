@@ -70,3 +70,9 @@ def test_logprobs_leave_out_what_is_forbidden():
     assert [token for token, _ in told.top] == [0, 2, 4, 1, 3]
     assert forced_logprob(4, 2).top == ((4, 0.0),)
     assert forced_logprob(4, 0).top == ()
+
+
+def test_logprobs_tell_what_the_mask_left():
+    asked, forced = token_logprobs(LOGITS, 2, 1), forced_logprob(4, 2)
+    assert (asked.allowed, asked.is_forced) == (5, False)
+    assert (forced.allowed, forced.is_forced) == (1, True)

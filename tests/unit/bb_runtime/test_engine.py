@@ -159,6 +159,9 @@ def test_forced_tokens_are_not_asked_for(engine, tokenizer):
     assert after.calls - before.calls <= 3
     assert len(made.logprobs) == len(made.tokens)
     assert made.logprobs[0].logprob == 0.0
+    n_forced = sum(told.is_forced for told in made.logprobs)
+    assert n_forced == after.forced_tokens - before.forced_tokens
+    assert next(told.allowed for told in made.logprobs if not told.is_forced) == 2
 
 
 def test_plans_pass_the_checker_and_ask_for_few_tokens(engine, tokenizer, shop):

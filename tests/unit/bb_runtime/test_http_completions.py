@@ -114,6 +114,7 @@ def test_logprobs_of_a_chat(client):
     best = told[0]["top_logprobs"]
     assert len(best) == 2 and best[0]["logprob"] >= best[1]["logprob"]
     assert told[0]["logprob"] == best[0]["logprob"]
+    assert not told[0]["forced"] and told[0]["allowed"] > 256  # nothing is masked here
     assert chat(client, max_tokens=4)["choices"][0]["logprobs"] is None
 
 

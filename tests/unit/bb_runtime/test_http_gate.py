@@ -115,7 +115,9 @@ def test_every_answer_bears_an_id_and_safe_headers(client):
     first, second = (client.get("/health").headers for _ in range(2))
     assert first["x-request-id"] != second["x-request-id"]
     assert first["x-content-type-options"] == "nosniff"
-    assert "default-src 'self'" in first["content-security-policy"]
+    policy = first["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy
+    assert "require-trusted-types-for 'script'" in policy
     mine = client.get("/health", headers={"x-request-id": "a-1"}).headers
     assert mine["x-request-id"] == "a-1"
     forged = client.get("/health", headers={"x-request-id": 'a"}\t'}).headers
@@ -230,7 +232,8 @@ def test_the_page_and_its_parts(client):
     page = client.get("/")
     assert page.status_code == 200 and page.headers["content-type"].startswith("text/html")
     for name in re.findall(r'(?:src|href)="(/page/[^"]+)"', page.text):
-        assert client.get(name).status_code == 200
+        part = client.get(name)
+        assert part.status_code == 200 and part.headers["cache-control"] == "no-cache"
     assert client.get("/page-data").json()["model"] == "tiny"
     assert client.get("/page/../app.py").status_code == 404
     assert client.get("/page/index.html").status_code == 404
@@ -239,12 +242,17 @@ def test_the_page_and_its_parts(client):
 def test_the_page_needs_nothing_its_policy_forbids(client):
     """No inline script or style, no markup made from text, every id that is used is there."""
     html = client.get("/").text
-    script = "".join(client.get(f"/page/{name}.js").text for name in ("page", "drawing"))
+    names = ("page", "api", "decode", "drawing", "runs")
+    script = "".join(client.get(f"/page/{name}.js").text for name in names)
     assert not re.search(r"<script(?![^>]*src=)|style=|\son\w+=", html)
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", script)
     ids = set(re.findall(r'id="([^"]+)"', html))
     assert set(re.findall(r'\$\("([^"]+)"\)', script)) <= ids
-    assert set(re.findall(r'import .* from "([^"]+)"', script)) <= {"/page/drawing.js"}
+    imported = set(re.findall(r'import .* from "([^"]+)"', script))
+    assert imported == {f"/page/{name}.js" for name in names[1:]}
+    folder = Path(create_app.__code__.co_filename).parent / "page"
+    served = {"index.html", "page.css", *(f"{name}.js" for name in names)}
+    assert {file.name for file in folder.iterdir()} == served
 
 
 def test_container_and_unit_name_options_that_exist():

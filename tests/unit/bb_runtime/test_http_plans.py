@@ -14,7 +14,8 @@ from bb_runtime.engine import Engine
 from bb_runtime.http.app import create_app
 from bb_runtime.http.keys import Key, Keys, key_hash
 from bb_runtime.http.limits import ServerLimits
-from bb_runtime.http.planning import Decoding, Planner, PlanTask
+from bb_runtime.http.plan_task import PlanTask
+from bb_runtime.http.planning import Decoding, Planner
 from bb_runtime.http.refusal import HttpError
 from bem_kernel.ledger.chain import read_entries, verify
 
@@ -110,6 +111,24 @@ def test_decoding_is_told_as_it_happens(served):
     told = events(client, begun["id"])
     text = "".join(event["text"] for event in told if event.get("event") == "text")
     assert text == told[-1]["text"] and told[-1]["status"] == "checked"
+    assert not any("logprobs" in event for event in told)
+
+
+def test_the_tokens_of_a_plan_are_told_where_asked_for(served):
+    client = served()
+    body = {"request": "hi", "background": True, "top_logprobs": 3}
+    told = events(client, client.post("/v1/plans", json=body).json()["id"])
+    tokens = [one for event in told for one in event.get("logprobs", ())]
+    (decoded,) = (event for event in told if event.get("event") == "decoded")
+    assert len(tokens) == decoded["tokens"]
+    assert all(one["forced"] <= (one["allowed"] == 1) for one in tokens)
+    assert any(one["forced"] for one in tokens)
+    assert all(1 <= len(one["top_logprobs"]) <= 3 for one in tokens)
+
+
+def test_a_plan_that_is_sent_has_no_tokens_to_tell(served, steps):
+    answer = served().post("/v1/plans", json={"plan": steps, "top_logprobs": 3})
+    assert answer.status_code == 400 and "is not decoded" in answer.json()["error"]["message"]
 
 
 def test_a_forged_plan_is_refused_with_rule_and_repair(served, service, steps, tmp_path):
