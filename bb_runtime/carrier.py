@@ -208,7 +208,11 @@ class Carrier:
         return attempt
 
     def _check_certified(self, task: Task) -> None:
-        """Refuse a call that is neither a step of the certified plan nor the undo of one."""
+        """Refuse a call that is neither a step of the certified plan nor the undo of one.
+
+        The plan is held against its certificate again: it may have been changed since.
+        """
+        verify_certificate(self.certificate, self.domain, self.plan)
         step = self._steps.get(task.name.removeprefix(UNDO))
         if step is not None and task.name == step.id:
             handles = self.domain.schema.tools[step.tool].handles

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import jsonschema
 
 from bb_core.canonical import canonical_json, sha256_hex
+from bb_core.errors import BBError
 from bb_core.plan import Plan, PlanSyntaxError, Step, parse_plan, plan_text, references, step_id
 from bb_domains.domain import Domain
 from bb_domains.errors import Inadmissible, PlanGrammarError
@@ -112,16 +113,26 @@ def verify_certificate(certificate: Certificate, domain: Domain, plan: Plan) -> 
     Raises:
         ExecutionRefused: it was not.
     """
-    seal = _seal(certificate)
-    if not hmac.compare_digest(seal, certificate.seal):
+    meant = (plan_hash(plan), domain.fingerprint)
+    if not _is_sealed(certificate):
         what = "the certificate was not made by the checker of this process"
-    elif certificate.plan_hash != plan_hash(plan):
+    elif not hmac.compare_digest(certificate.plan_hash, meant[0]):
         what = "the certificate belongs to another plan"
-    elif certificate.domain_fingerprint != domain.fingerprint:
+    elif not hmac.compare_digest(certificate.domain_fingerprint, meant[1]):
         what = f"the certificate was made for another version of domain {domain.name}"
     else:
         return
     raise ExecutionRefused(what, where="execute", fix="check the plan again with check_plan")
+
+
+def _is_sealed(found: object) -> bool:
+    """Whether something is a certificate, and the checker's: no other class, nothing missing."""
+    if type(found) is not Certificate:
+        return False
+    try:
+        return hmac.compare_digest(_seal(found), found.seal)
+    except (AttributeError, TypeError, ValueError, BBError):  # of what was put together otherwise
+        return False
 
 
 def plan_hash(plan: Plan) -> str:

@@ -395,7 +395,7 @@ def test_the_recording_proxy_leads_to_its_service_only(target: bytes) -> None:
 
     def wire(request: httpx.Request) -> httpx.Response:
         reached.append(request.url.host)
-        return httpx.Response(200)
+        return httpx.Response(200, stream=httpx.ByteStream(b""))
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b""}
