@@ -60,11 +60,12 @@ def check(
 ) -> None:
     """Compile a domain and say what looks like a mistake; or judge a grammar file, or a folder's.
 
-    Errors end with exit code 1; findings do not.
+    Of each grammar, that of plans and those of channels, it names what the engine of the mask and
+    the parser would read differently. Errors end with exit code 1; findings do not.
 
     Example: bb domain check bb-work/domains/petstore
     """
-    from bb_domains.profile.check import is_grammar, say_grammars
+    from bb_domains.profile.check import check_grammars, is_grammar, raise_refused, say_grammars
 
     if is_grammar(where):
         say_grammars(where, start, json_)
@@ -83,7 +84,11 @@ def check(
     findings = lint(domain)
     lines = [f"look at {f.where}: {f.what}" for f in findings] or ["nothing looks wrong"]
     found = [{"where": f.where, "what": f.what} for f in findings]
-    _say(domain, json_, lines, {"findings": found})
+    grammars, refused = check_grammars(domain)
+    lines += [line for grammar in grammars for line in ("", *grammar.lines())]
+    grammars_data = [grammar.as_data() for grammar in grammars]
+    _say(domain, json_, lines, {"findings": found, "grammars": grammars_data})
+    raise_refused(refused)
 
 
 @app.command()

@@ -7,6 +7,7 @@ BBError
     ├── LowerError         a JSON Schema says something the grammar cannot keep
     ├── OpenApiError       an OpenAPI document cannot be imported
     ├── ProfileError       a grammar says something that mask and parser cannot share
+    │   └── UnknownStart   it has no rule of the name that a text is to be
     ├── PlanGrammarError   a text is not a sentence of the plan grammar
     └── Inadmissible       a step may not be taken in the given plan state
 """
@@ -38,6 +39,10 @@ class OpenApiError(DomainError):
 
 class ProfileError(DomainError):
     """A grammar says something that the mask and the offline parser cannot both mean."""
+
+
+class UnknownStart(ProfileError):  # noqa: N818  what is unknown, not that it went wrong
+    """A grammar has no rule of the name that a text is to be."""
 
 
 class PlanGrammarError(DomainError):

@@ -13,6 +13,8 @@ from typing import Any
 from bb_core.canonical import fingerprint, sha256_hex
 from bb_domains.domain import Domain
 from bb_domains.fluents import Vocabulary, expression_atoms
+from bb_domains.profile.channels import channel_grammar
+from bb_domains.profile.lowering import mask_grammar
 from bb_domains.schema import PlanSchema, Tool
 from bem_kernel.circuits.expression import compile_expression
 from bem_kernel.forms.truth_table import truth_table
@@ -28,7 +30,7 @@ def meaning(domain: Domain) -> dict[str, Any]:
     """What a domain means, as JSON data: `grammar` and `meaning` are fingerprints of the rest."""
     schema = domain.schema
     tools = {name: _tool(domain, name, tool) for name, tool in sorted(schema.tools.items())}
-    whole = _whole(schema)
+    whole = _whole(schema) | _channels(domain)
     return {
         "domain": schema.domain,
         "grammar": sha256_hex(domain.grammar.encode()),
@@ -113,6 +115,19 @@ def _whole(schema: PlanSchema) -> dict[str, Any]:
         "limits": schema.limits.model_dump(mode="json"),
         "graph": schema.graph.model_dump(mode="json"),
     }
+
+
+def _channels(domain: Domain) -> dict[str, Any]:
+    """Channels, each with the fingerprint of the grammar that its mask or its price goes by."""
+    told: dict[str, Any] = {}
+    for name, channel in sorted(domain.schema.channels.items()):
+        told[name] = {"mode": channel.mode}
+        if channel.mode != "off":
+            grammar = mask_grammar(channel_grammar(domain, name))
+            told[name]["grammar"] = sha256_hex(grammar.encode())
+        if channel.mode == "soft":
+            told[name]["weight"] = channel.weight
+    return {"channels": told} if told else {}
 
 
 def _without_notes(value: Any) -> Any:

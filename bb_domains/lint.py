@@ -30,6 +30,7 @@ def lint(domain: Domain) -> list[Finding]:
         *_objects(machine),
         *_tools(machine),
         *_reachability(machine),
+        *_channels(machine),
     ]
 
 
@@ -75,6 +76,14 @@ def _odd_tools(machine: PlanMachine) -> dict[str, list[str]]:
             name for name, tool in tools if tool.effect == "write" and not tool.idempotent
         ],
     }
+
+
+def _channels(machine: PlanMachine) -> Iterator[Finding]:
+    for name, channel in machine.schema.channels.items():
+        unread = {"soft": (), "hard": ("weight",), "off": ("weight", "grammar", "start")}
+        for key in unread[channel.mode]:
+            if key in channel.model_fields_set:
+                yield Finding(f"channels.{name}.{key}", f"means nothing while {channel.mode}")
 
 
 def _reachability(machine: PlanMachine) -> Iterator[Finding]:

@@ -7,8 +7,11 @@ hard, whatever a schema says elsewhere, and cannot be declared.
 
 from __future__ import annotations
 
-from bb_domains.domain import Domain
-from bb_domains.errors import DomainError, ProfileError
+from pathlib import Path
+
+from bb_domains.domain import Domain, schema_path
+from bb_domains.errors import DomainError, ProfileError, UnknownStart
+from bb_domains.marks import read_marked
 from bb_domains.profile.lowering import Lowered, lower
 from bb_domains.profile.peg_lowering import PEG_SUFFIX, read_peg
 from bb_domains.profile.source import Source, read_grammar
@@ -38,16 +41,40 @@ def channel_grammar(domain: Domain, name: str) -> Lowered:
     """The grammar of a channel's texts, read from the domain's folder.
 
     Raises:
-        BBError: the channel names no grammar, or one that cannot serve mask and parser.
+        BBError: the channel names no grammar, or one that is not there, has another start rule, or
+            cannot serve mask and parser; with the place in the plan schema or in the grammar.
     """
     declared = channel(domain, name)
-    where = f"{domain.name}: channels.{name}"
     if not declared.grammar:
+        where = channel_place(domain, name)
         raise ProfileError("has no grammar of its own", where=where, fix="name a file")
     if domain.root is None:
+        where = channel_place(domain, name)
         raise ProfileError("belongs to no folder", where=where, fix="load the domain from one")
     path = domain.root / declared.grammar
-    if path.suffix == PEG_SUFFIX:
-        return lower(read_peg(path, declared.start))
-    source: Source = read_grammar(path, declared.start)
-    return lower(source)
+    if not path.is_file():
+        where = channel_place(domain, name, "grammar")
+        raise ProfileError(f"there is no file {path}", where=where, fix="write it, or name another")
+    try:
+        return lower(read_any(path, declared.start))
+    except UnknownStart as error:
+        where = channel_place(domain, name, "start")
+        raise UnknownStart(f"{path} {error.what}", where=where, fix=error.fix) from None
+
+
+def read_any(path: Path, start: str) -> Source:
+    """Read a grammar file, Lark or PEG.
+
+    Raises:
+        BBError: it cannot be read, or is refused.
+    """
+    return read_peg(path, start) if path.suffix == PEG_SUFFIX else read_grammar(path, start)
+
+
+def channel_place(domain: Domain, name: str, key: str = "") -> str:
+    """Where a channel is declared: file, line and column, if the domain has a schema file."""
+    path = ("channels", name, key) if key else ("channels", name)
+    file = None if domain.root is None else schema_path(domain.root)
+    if file is None or not file.exists():
+        return f"{domain.name}: {'.'.join(path)}"
+    return read_marked(file).where(path)

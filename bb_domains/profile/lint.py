@@ -20,6 +20,27 @@ from bb_domains.profile.pattern import Behind, Loop, nodes, parse_pattern
 MOST_PAIRS = 400
 Outcome = Literal["lowered", "narrower", "offline parser"]
 
+_FIXES = {
+    "not LALR(1)": "let the next token decide between the alternatives",
+    "rule priority": "let the alternatives share no texts",
+    "terminal priority": "let the terminals share no texts",
+    "order of alternatives": "put the longer alternative first",
+    "ESCAPED_STRING": 'write out its pattern: /"([^"\\\\\\n]|\\\\[^\\n])*"/',
+    "unreachable terminal": "remove it, or narrow the terminal that is always taken",
+    "lookbehind": "write the character that stands before as part of the terminal",
+    "lazy quantifier": "repeat what the end is not, as in [^;]*; for .*?;",
+    "Unicode class": "write the characters, as in [0-9] or [A-Za-z0-9_]",
+    "case-insensitive": "write both cases, as in [Ss]",
+    "shared texts": "let the terminals share no texts, or make them one",
+    "shared parser state": "let the terminals share no beginnings",
+    "keyword as identifier": "keep the keywords out of the name's pattern",
+    "going back": "make the longer and the shorter token one terminal",
+    "leading and trailing %ignore": "write blanks where they may stand, and no %ignore",
+    "template": "write the rules out",
+    "%import": "write the terminals out",
+    "%override, %extend": "write the rule out as a whole",
+}
+
 
 @dataclass(frozen=True)
 class GrammarFinding:
@@ -36,6 +57,11 @@ class GrammarFinding:
     construct: str
     what: str
     outcome: Outcome
+
+    @property
+    def fix(self) -> str:
+        """What to write instead, so that both engines read the same."""
+        return _FIXES[self.construct]
 
 
 def lint_grammar(lowered: Lowered) -> list[GrammarFinding]:

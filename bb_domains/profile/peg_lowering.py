@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bb_core.files import read_text
-from bb_domains.errors import ProfileError
+from bb_domains.errors import ProfileError, UnknownStart
 from bb_domains.json_schema import regex as rx
 from bb_domains.json_schema.regex import Chars, Language, Ranges
 from bb_domains.profile.pattern import Loop, One, Sequence
@@ -29,7 +29,7 @@ def read_peg(path: Path, start: str = "") -> Source:
 
     Args:
         path: the file.
-        start: the rule that a text is; the file's first if empty or `start` is no rule of it.
+        start: the rule that a text is; the file's first if empty, or `start` and no rule of it.
 
     Raises:
         BBError: the file cannot be read, is no PEG, or means something that no grammar of the
@@ -46,6 +46,11 @@ def peg_to_lark(text: str, start: str = "", name: str = "grammar.peg") -> str:
     """
     rules = PegReader(text, name).rules()
     first = start if start in rules else next(iter(rules))
+    if start not in ("", "start", first):
+        known = ", ".join(list(rules)[:12])
+        raise UnknownStart(
+            f"has no rule {start!r}", where=name, fix=f"name the start rule: {known}"
+        )
     lowering = _Lowering(rules, first, name)
     lowering.check()
     return lowering.lark()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bb_core.files import read_text
-from bb_domains.errors import ProfileError
+from bb_domains.errors import ProfileError, UnknownStart
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,8 @@ def parse_grammar(
         imports: folders in which `%import .other` and `%import other` are looked up.
 
     Raises:
-        ProfileError: lark refuses it, there is no such rule, or a terminal has no pattern.
+        ProfileError: lark refuses it, there is no such rule (`UnknownStart`), or a terminal has no
+            pattern.
     """
     from lark.exceptions import LarkError
     from lark.load_grammar import GrammarBuilder
@@ -135,7 +136,7 @@ def _has_rule(grammar: Any, start: str, where: str) -> None:
     known = [str(name) for name, *_ in grammar.rule_defs]
     if start not in known:
         shown = ", ".join([name for name in known if not name.startswith("_")][:12])
-        raise ProfileError(
+        raise UnknownStart(
             f"has no rule {start!r}",
             where=where,
             fix=f"name the start rule: {shown}" if shown else "it holds terminals only",
