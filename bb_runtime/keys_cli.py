@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,10 @@ def new(
         typer.Option("--domain", help="Domain whose plans it may ask for, * for all; repeatable."),
     ] = None,
     run: Annotated[bool, typer.Option("--run", help="It may run plans.")] = False,
+    expires: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Its last day, in UTC; without it, none."),
+    ] = None,
 ) -> None:
     """Make a key and show it, once; the file keeps its hash.
 
@@ -31,7 +36,8 @@ def new(
 
     key = new_key()
     known = load_keys(file).all if file.exists() else ()
-    made = Key(name=name, sha256=key_hash(key), domains=tuple(domain or ()), run=run)
+    last = expires.date() if expires else None
+    made = Key(name=name, sha256=key_hash(key), domains=tuple(domain or ()), run=run, expires=last)
     save_keys(file, (*known, made))
     typer.echo(key)
 
@@ -46,7 +52,8 @@ def list_(file: FileArgument) -> None:
 
     for key in load_keys(file).all:
         runs = ", may run plans" if key.run else ""
-        typer.echo(f"{key.name}: {', '.join(key.domains) or 'no domain'}{runs}")
+        ends = f", until {key.expires}" if key.expires else ""
+        typer.echo(f"{key.name}: {', '.join(key.domains) or 'no domain'}{runs}{ends}")
 
 
 @app.command()

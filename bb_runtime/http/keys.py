@@ -6,14 +6,17 @@ A key file is YAML; it holds hashes, so that who reads it cannot use what is in 
       - {name: shop, sha256: 9f86…, domains: [api_json], run: true}
       - {name: probe, sha256: 60303…}
 
-Keys are 256 random bits, so a plain hash is as good as a slow one.
+Keys are 256 random bits, so a plain hash is as good as a slow one. `expires: 2027-01-31` ends a
+key after that day (UTC).
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import secrets
 from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import yaml
@@ -35,6 +38,7 @@ class Key(BaseModel):
         sha256: of the key, hex.
         domains: whose plans it may ask for; `*` for all.
         run: whether it may run plans, not only decode and check them.
+        expires: its last day, in UTC; None for none.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,6 +47,11 @@ class Key(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     domains: tuple[str, ...] = ()
     run: bool = False
+    expires: date | None = None
+
+    def is_over(self, today: date) -> bool:
+        """Whether its last day has passed."""
+        return self.expires is not None and today > self.expires
 
     def may_use(self, domain: str) -> bool:
         """Whether it may ask for plans of a domain."""
@@ -86,14 +95,16 @@ class Keys:
             authorization: value of the header of this name.
 
         Raises:
-            HttpError: it is missing or unknown.
+            HttpError: it is missing, unknown or over.
         """
         if not self._keys:
             return EVERYBODY
         scheme, _, value = (authorization or "").partition(" ")
-        # Looking up a hash leaks nothing through its time that would help to guess a key.
-        found = self._keys.get(key_hash(value.strip())) if scheme.lower() == "bearer" else None
-        if found is None:
+        given, found = key_hash(value.strip()), None
+        for key in self._keys.values():  # all of them, so that time says nothing of any
+            if hmac.compare_digest(key.sha256, given):
+                found = key
+        if scheme.lower() != "bearer" or found is None or found.is_over(datetime.now(UTC).date()):
             raise HttpError(
                 401,
                 "no valid API key",
@@ -148,14 +159,17 @@ def load_keys(path: Path) -> Keys:
 
 
 def save_keys(path: Path, keys: Sequence[Key]) -> None:
-    """Write a key file, in one step.
+    """Write a key file, in one step; a new one is for its owner only.
 
     Raises:
         BBError: no keys, or two of the same name; the file cannot be written.
     """
     _check_distinct(path, keys)
-    data = {"keys": [key.model_dump(mode="json") for key in keys]}
+    data = {"keys": [key.model_dump(mode="json", exclude_none=True) for key in keys]}
+    is_new = not path.exists()
     write_atomic(path, yaml.safe_dump(data, sort_keys=False))
+    if is_new:
+        path.chmod(0o600)
 
 
 def _check_distinct(path: Path, keys: Sequence[Key]) -> None:

@@ -1,4 +1,4 @@
-"""Refuse request bodies that are too large or come too slowly, before they are worked on."""
+"""Refuse request bodies that are too large, too slow, or no plain JSON, before they are read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ import json
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bb_runtime.http.plain_json import body_fault
+
+_DIGITS = 15
+
 
 class LimitBody:
     """ASGI middleware: 413 for a body above `max_bytes`, whether or not its length is declared.
+
+    What `plain_json` finds fault with is answered 400.
 
     Args:
         app: what it stands around.
@@ -26,8 +32,9 @@ class LimitBody:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = dict(scope["headers"]).get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared) > self._max_bytes:
+        headers = dict(scope["headers"])
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or len(declared) > _DIGITS or int(declared) > self._max_bytes:
             await self._refuse_size(send)
             return
         try:
@@ -39,6 +46,10 @@ class LimitBody:
             return
         if body is None:
             await self._refuse_size(send)
+            return
+        fault = body_fault(body, headers.get(b"content-type", b""))
+        if fault:
+            await _refuse(send, 400, fault, "invalid_json")
             return
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
