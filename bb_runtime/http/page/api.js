@@ -17,7 +17,7 @@ function failure(error) {
   return new Error("The server cannot be reached. Is it still running?");
 }
 
-/** Ask the server; a body makes it a POST. Raises Refused, AbortError, or an Error with its words. */
+/** Ask the server; a body makes it a POST. Raises Refused, AbortError, or an Error in words. */
 export async function ask(path, { body, key, signal } = {}) {
   const headers = key ? { authorization: `Bearer ${key}` } : {};
   if (body) headers["content-type"] = "application/json";

@@ -41,7 +41,8 @@ function candidate({ token, logprob }) {
   const share = document.createElement("meter");
   share.value = Math.exp(logprob);
   share.setAttribute("aria-hidden", "true");
-  line.append(made("code", JSON.stringify(token)), share, made("span", `${(100 * share.value).toFixed(1)}%`));
+  const percent = made("span", `${(100 * share.value).toFixed(1)}%`);
+  line.append(made("code", JSON.stringify(token)), share, percent);
   return line;
 }
 
@@ -58,8 +59,8 @@ function show(at) {
   }
   const others = document.createElement("ol");
   others.append(...entry.top_logprobs.map(candidate));
-  const count = `${entry.allowed} token${entry.allowed === 1 ? " was" : "s were"} allowed; likeliest:`;
-  $("token").replaceChildren(made("p", which + count), others);
+  const count = entry.allowed === 1 ? "1 token was" : `${entry.allowed} tokens were`;
+  $("token").replaceChildren(made("p", `${which}${count} allowed; likeliest:`), others);
 }
 
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };

@@ -59,7 +59,8 @@ export function draw(target, steps) {
   list.style.marginLeft = `${left}px`;
   const rows = steps.map((step, at) => {
     const line = document.createElement("li");
-    const before = arcs.filter((arc) => arc.targets.includes(at)).map((arc) => steps[arc.source].id);
+    const into = arcs.filter((arc) => arc.targets.includes(at));
+    const before = into.map((arc) => steps[arc.source].id);
     line.dataset.step = step.id;
     line.append(
       text("span", "", "state"), `${step.id}  `, text("b", step.tool), " ",

@@ -12,11 +12,13 @@ const CONSTRAINTS = {
     + ' "additionalProperties": false}'],
   regex: ["Regular expression", "Order [1-9][0-9]{3} (is on its way|was delivered)\\."],
   choice: ["One answer a line", "yes\nno\nI do not know"],
-  grammar: ["Lark grammar; its first rule is start", 'start: "refund " NUMBER (", " NUMBER)*\nNUMBER: /[1-9][0-9]{3}/'],
+  grammar: ["Lark grammar; its first rule is start",
+    'start: "refund " NUMBER (", " NUMBER)*\nNUMBER: /[1-9][0-9]{3}/'],
 };
 const ENDS = { // how a plan ended, in words
   checked: () => "The plan passes the checker.",
-  done: (view) => view.execution.dry_run ? "Dry run done: no tool was called." : "Done: every step succeeded.",
+  done: ({ execution }) =>
+    execution.dry_run ? "Dry run done: no tool was called." : "Done: every step succeeded.",
   failed: ({ execution }) => `Failed at step ${execution.step}: ${execution.reason}`,
   undone: ({ execution }) => `Taken back, since step ${execution.step} failed: ${execution.reason}`,
   in_doubt: (view) => `In doubt: nobody knows whether step ${view.in_doubt.join(", ")} happened.`,
@@ -77,7 +79,7 @@ async function sendText() {
       decode.add(choice.logprobs?.content ?? []);
       if (choice.finish_reason === "stop") say("Complete.");
       if (choice.finish_reason === "length") {
-        say(choice.stop_reason ? `Cut off: ${choice.stop_reason}.` : "Cut off: all tokens are used.");
+        say(`Cut off: ${choice.stop_reason ?? "all tokens are used"}.`);
       }
     }
   }
@@ -123,13 +125,18 @@ function showRefusal({ step, rule, reason, repair, nearest: found }) {
 
 function follow(event) {
   if (event.event === "text") decode.add(event.logprobs ?? []);
+  if (event.event === "fallback") {
+    decode.clear(); // the next proposer writes its own
+    note(`${event.proposer}: stopped by the rule “${event.rule}”; ${event.next} is asked`, true);
+  }
   if (event.event === "decoded") note(`${event.proposer}: decoded in ${event.tokens} tokens`);
   if (event.event === "step") {
     drawn?.mark(event.step, event.ok ? "ok" : event.in_doubt ? "in doubt" : "failed");
     note(`${event.step} ${event.tool}: ${event.ok ? "ok" : event.reason}`, !event.ok);
   }
   // The plan that is run, also where another took the place of the first.
-  if (event.plan && JSON.stringify(event.plan) !== JSON.stringify(drawn?.steps)) showPlan(event.plan);
+  const isNew = event.plan && JSON.stringify(event.plan) !== JSON.stringify(drawn?.steps);
+  if (isNew) showPlan(event.plan);
   if (event.plan_hash) {
     const proof = `The checker passes it; plan ${event.plan_hash.slice(0, 12)}.`;
     showVerdict(proof, true);
@@ -142,7 +149,8 @@ async function ended(view) {
     if (view.error.refusal) showRefusal(view.error.refusal);
     note(view.error.message, true);
     const { refusal, message } = view.error;
-    say(refusal ? `Refused at step ${refusal.step || "?"} by the rule “${refusal.rule}”.` : message, true);
+    const where = refusal?.step ? ` at step ${refusal.step}` : "";
+    say(refusal ? `Refused${where} by the rule “${refusal.rule}”.` : message, true);
     return;
   }
   say(ENDS[view.status](view), ["failed", "undone", "in_doubt"].includes(view.status));
@@ -152,7 +160,7 @@ async function ended(view) {
   if (undone.length) note(`taken back: ${undone.join(", ")}`);
   if (stands.length && !view.execution.dry_run) note(`stands: ${stands.join(", ")}`);
   const found = await (await request(`/v1/plans/${run}`)).json();
-  for (const step of found.steps) drawn.mark(step.id, step.status);
+  for (const step of found.steps) drawn?.mark(step.id, step.status);
   await loadRuns();
 }
 
@@ -162,15 +170,19 @@ async function sendPlan() {
   const what = isSent
     ? { plan: sent }
     : { request: $("prompt").value, top_logprobs: 5, ...sampling() };
-  const asked = { ...what, domain: $("domain").value, background: true, ...(then && { [then]: true }) };
-  const begun = await (await request("/v1/plans", asked)).json();
-  const steps = Array.isArray(sent) ? sent : sent?.plan;
-  if (isSent) showPlan(steps);
+  const asked = { ...what, domain: $("domain").value, ...(then && { [then]: true }) };
+  await watch("/v1/plans", asked, isSent ? sent?.plan ?? sent : null);
+}
+
+/** Begin something with a plan, and show what happens to it until it has ended. */
+async function watch(path, asked, steps) {
+  const begun = await (await request(path, { ...asked, background: true })).json();
+  if (steps) showPlan(steps);
   let view = null;
   for await (const event of events(await request(`/v1/plans/${begun.id}/events`))) {
     answerId = begun.id;
-    if (event.object === "plan") view = event;
-    else follow(event);
+    follow(event);
+    if (event.object === "plan") view = event; // the last
   }
   await ended(view);
 }
@@ -178,10 +190,16 @@ async function sendPlan() {
 async function loadRuns() {
   $("runs-status").textContent = "";
   try {
-    showRuns($("runs"), (await (await request("/v1/plans")).json()).data);
+    showRuns($("runs"), (await (await request("/v1/plans")).json()).data, goOn);
   } catch (error) {
     $("runs-status").textContent = error.message;
   }
+}
+
+/** Resume a run that was stopped. */
+function goOn(run, said) {
+  $("status").scrollIntoView({ block: "center" });
+  work(() => watch(`/v1/plans/${run.run}/resume`, said, run.steps));
 }
 
 function edit(steps) {
@@ -201,8 +219,11 @@ function clear() {
   [answerId, drawn, nearest] = [null, null, null];
 }
 
+/** Whoever pressed a button keeps the focus: Send is not disabled, and Stop hands it to Send. */
 function working(isWorking) {
-  $("send").disabled = $("kinds").disabled = isWorking;
+  $("send").setAttribute("aria-disabled", isWorking);
+  $("kinds").disabled = isWorking;
+  if (!isWorking && document.activeElement === $("stop")) $("send").focus();
   $("stop").disabled = !isWorking;
   $("decode").setAttribute("aria-busy", isWorking);
 }
@@ -219,14 +240,15 @@ function failed(error) {
   }
 }
 
-async function send(event) {
-  event.preventDefault();
+/** Do one thing that may take long, and can be stopped. */
+async function work(act) {
+  if (stopping) return;
   clear();
   say("Working …");
   stopping = new AbortController();
   working(true);
   try {
-    await (kind() === "text" ? sendText() : sendPlan());
+    await act();
   } catch (error) {
     failed(error);
   } finally {
@@ -251,7 +273,8 @@ async function judge(event) {
 function choose() {
   for (const part of document.querySelectorAll(".for-text, .for-plan, .for-sent")) {
     part.hidden = !part.classList.contains(`for-${kind()}`);
-    for (const field of part.querySelectorAll("input, select, textarea")) field.disabled = part.hidden;
+    const fields = part.querySelectorAll("input, select, textarea");
+    for (const field of fields) field.disabled = part.hidden;
   }
   const [name, example] = CONSTRAINTS[kind() === "text" ? $("constraint").value : ""] ?? [];
   $("constraint-field").hidden = !name;
@@ -265,7 +288,10 @@ function choose() {
 
 function listen() {
   decode.listen();
-  $("form").addEventListener("submit", send);
+  $("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    work(kind() === "text" ? sendText : sendPlan);
+  });
   $("kinds").addEventListener("change", () => {
     const mayAsk = $("key-field").hidden || $("key").value;
     if (kind() !== "text" && !$("runs").hasChildNodes() && mayAsk) loadRuns();

@@ -10,42 +10,44 @@ function line(text, name = "p") {
   return made;
 }
 
-/** What a person can do about a run that has not ended well, as commands of the server's machine. */
+/** What a person can do about a run that has not ended well: names, and what the server is told. */
 function ways(run) {
   if (run.dry_run || ["done", "undone"].includes(run.status)) return [];
-  const resume = `bb plan resume ${run.run.slice(0, 12)}`;
   const doubts = run.steps.filter((step) => step.status === "in doubt").map((step) => step.id);
-  const found = doubts.flatMap((id) => [
-    [`If step ${id} happened:`, `${resume} --happened ${id}`],
-    [`If it did not:`, `${resume} --not-happened ${id}`],
+  const words = doubts.flatMap((id) => [
+    [`Step ${id} happened: go on`, { happened: { [id]: true } }],
+    [`Step ${id} did not happen: go on`, { not_happened: [id] }],
   ]);
-  const lead = run.status === "running" ? "If the server was stopped meanwhile, go on:" : "Go on:";
-  return [...found, [lead, resume], ["Take back what was done:", `${resume} --give-up`]];
+  return [...words, ["Go on", {}], ["Take back what was done", { give_up: true }]];
 }
 
-function details(run) {
+function details(run, goOn) {
   const made = document.createElement("details");
-  const dry = run.dry_run ? ", dry run" : "";
-  const summary = line(`${new Date(run.at).toLocaleString()}, ${run.domain}: ${run.status}${dry}`, "summary");
+  const how = run.dry_run ? `${run.status}, dry run` : run.status;
+  const summary = line(`${new Date(run.at).toLocaleString()}, ${run.domain}: ${how}`, "summary");
   const graph = document.createElement("div");
   made.append(summary, line(`Run ${run.run.slice(0, 12)}`));
   if (run.reason) made.append(line(`Stopped at step ${run.step}: ${run.reason}`));
   made.append(graph);
-  for (const [lead, command] of ways(run)) {
-    const way = line(`${lead} `);
-    way.append(line(command, "code"));
-    made.append(way);
+  const buttons = document.createElement("div");
+  buttons.className = "row";
+  for (const [name, said] of ways(run)) {
+    const button = line(name, "button");
+    button.type = "button";
+    button.addEventListener("click", () => goOn(run, said));
+    buttons.append(button);
   }
+  made.append(buttons);
   const mark = draw(graph, run.steps);
   for (const step of run.steps) mark(step.id, step.status);
   return made;
 }
 
-/** Show runs, and leave those open that were. */
-export function showRuns(target, runs) {
+/** Show runs, and leave those open that were; `goOn(run, said)` is called to resume one. */
+export function showRuns(target, runs, goOn) {
   const open = new Set([...target.querySelectorAll("details[open]")].map((one) => one.dataset.run));
   target.replaceChildren(...runs.slice(-MOST).reverse().map((run) => {
-    const made = details(run);
+    const made = details(run, goOn);
     made.dataset.run = run.run;
     made.open = open.has(run.run);
     return made;

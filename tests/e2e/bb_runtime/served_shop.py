@@ -1,6 +1,7 @@
 """A server of its own process: a tiny untrained model, and the shop of the unit tests.
 
-Its `get_order` answers only once a file `go` exists; each call is a line of the file `calls`.
+Its `get_order` answers only once a file `go` exists; a file named like a tool makes that tool
+fail; each call is a line of the file `calls`. A file `keys.yaml` says who may ask.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from bb_core.store import Store
 from bb_domains.domain import load_domain
+from bb_domains.tools import ToolFailed
 from bb_runtime.engine import Engine
 from bb_runtime.http.app import create_app
+from bb_runtime.http.keys import load_keys
 from bb_runtime.http.limits import ServerLimits
 from bb_runtime.http.planning import Planner
 from bb_runtime.http.serve import answered_hosts, serve_app
@@ -35,6 +38,9 @@ class Service:
         if tool == "get_order":
             while not Path("go").exists():
                 threading.Event().wait(0.01)
+        if Path(tool).exists():
+            raise ToolFailed(tool, 409, "<b>out of service</b>")
+        if tool == "get_order":
             return {"id": "o1042", "total": 100.0, "email": "ana@example.com"}
         return {"ok": True}
 
@@ -73,7 +79,9 @@ def main() -> None:
     engine = make_engine()
     planner = Planner(engine, [load_domain(SHOP)], Path("plans.ledger"), opened=opened)
     limits = ServerLimits(max_new_tokens=4000, drain_s=20, hosts=answered_hosts("127.0.0.1"))
-    app = create_app(engine, limits, planner=planner, feedback=Store("store"))
+    file = Path("keys.yaml")
+    keys = load_keys(file) if file.exists() else None
+    app = create_app(engine, limits, planner=planner, keys=keys, feedback=Store("store"))
     serve_app(app, "tiny", ("127.0.0.1", 0))
 
 
