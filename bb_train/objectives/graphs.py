@@ -9,10 +9,10 @@ chance that the edge is there, both its ends included,
     Σ_i (1 − p_i(label of π(i)))  +  Σ_ij |e_ij − A_π(i)π(j)|
 
 and, whatever π is, this is at least the expected graph edit distance, because π is one of the edit
-paths that the distance is a minimum over. The value is this, per node and edge of the plan. The
-surrogate takes −log p for each 1 − p, the chance p of each node and each pair being right: since
-−log p ≥ 1 − p it bounds the value from above, and its gradient does not fade where the head is
-confidently wrong. By Danskin's theorem the gradient at the best matching is that of the minimum.
+paths that the distance is a minimum over; π is the one with the fewest expected edits that
+`assignment` finds. The value is this, per node and edge of the plan. The surrogate takes −log p for
+each 1 − p, the chance p of each node and each pair being right: since −log p ≥ 1 − p it bounds the
+value from above, and its gradient does not fade where the head is confidently wrong.
 
 For the log, the exact distance between two graphs is `bb_core.ged`'s.
 
@@ -188,12 +188,11 @@ def _log_probabilities(latent: LatentGraphs) -> tuple[Tensor, Tensor, Tensor]:
 def _matchings(
     log_labels: Tensor, log_edges: Tensor, log_none: Tensor, labels: Tensor, edges: Tensor
 ) -> Tensor:
-    """(B, K) int64: the node that each slot stands for, of small negative log-likelihood."""
-    slots = labels.shape[1]
-    cost = -log_labels.gather(2, labels[:, None, :].expand(-1, slots, -1))
-    arrays = [a.double().cpu().numpy() for a in (cost, -log_none, -log_edges)]
-    graphs = edges.cpu().numpy()
-    found = [match(*parts, graph) for *parts, graph in zip(*arrays, graphs, strict=True)]
+    """(B, K) int64: the node that each slot stands for."""
+    right = log_labels.gather(2, labels[:, None, :].expand(-1, labels.shape[1], -1))
+    arrays = [-torch.expm1(a).double().cpu().numpy() for a in (right, log_none, log_edges)]
+    graphs, real = edges.cpu().numpy(), (labels != NO_STEP).sum(1).tolist()
+    found = [match(*parts) for parts in zip(*arrays, graphs, real, strict=True)]
     return torch.from_numpy(np.stack(found)).to(labels.device)
 
 

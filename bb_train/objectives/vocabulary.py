@@ -122,7 +122,8 @@ class _Chunked(torch.autograd.Function):
 def _slope(value: Tensor, rows: Tensor, retain: bool) -> Tensor:
     if not value.requires_grad:
         return torch.zeros_like(rows)
-    return torch.autograd.grad(value.sum(), rows, retain_graph=retain)[0]
+    ones = torch.ones_like(value)
+    return torch.autograd.grad(value, rows, ones, retain_graph=retain)[0]
 
 
 def nll_of(targets: Tensor) -> Measure:
