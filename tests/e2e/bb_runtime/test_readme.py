@@ -19,10 +19,11 @@ def test_the_readme_blocks_run(capsys):
     if not (EMBEDDED / "model.safetensors").exists():
         pytest.skip("no embedded base rail")
     names: dict[str, object] = {}
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     for block in BLOCKS:
         exec(compile(block, str(README), "exec"), names)
-    first, *_, last = capsys.readouterr().out.splitlines()
+    first, *_, number, energy = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r"refund [1-9]\d{3}(, [1-9]\d{3})?", first)
-    assert re.fullmatch(r"[1-9]\d{3}", last)
+    assert re.fullmatch(r"[1-9]\d{3}", number)
+    assert re.fullmatch(r"\d+\.\d nats, \d+ tokens outside", energy)
     assert isinstance(names["certificate"], Certificate)
