@@ -12,7 +12,6 @@ import pytest
 from lark.exceptions import LarkError
 
 from bb_core.cli import run_app
-from bb_domains import social
 from bb_domains.cli import app
 from bb_domains.domain import load_domain, make_domain
 from bb_domains.errors import UnknownStart
@@ -205,12 +204,3 @@ def test_what_a_post_and_a_reply_look_like(
 @pytest.mark.parametrize("name", ["api_json", "phone", "robots"])
 def test_the_other_domains_write_nothing_but_plans(name: str) -> None:
     assert load_domain(name).schema.channels == {}
-
-
-def test_the_example_of_socials_readme_runs() -> None:
-    text = (social.SCHEMA.parent / "README.md").read_text(encoding="utf-8")
-    section = text.split("\n## Channels\n")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(compile(block, "README.md", "exec"), names)
-    assert not accepts(names["post"], "see https://example.org")
