@@ -7,7 +7,7 @@ there where it cannot be honoured. Compiled, it may serve any number of requests
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ def keep_to_lark(tokenizer: PreTrainedTokenizerBase, grammar: str) -> Constraint
     Raises:
         MaskError: the grammar does not compile, or has no text.
     """
-    return _keep_to(tokenizer, LLMatcher.grammar_from_lark(grammar), "Lark grammar")
+    return _keep_to(tokenizer, LLMatcher.grammar_from_lark, grammar, "Lark grammar")
 
 
 def keep_to_regex(tokenizer: PreTrainedTokenizerBase, regex: str) -> Constraint:
@@ -49,7 +49,7 @@ def keep_to_regex(tokenizer: PreTrainedTokenizerBase, regex: str) -> Constraint:
     Raises:
         MaskError: it does not compile, or matches nothing.
     """
-    return _keep_to(tokenizer, LLMatcher.grammar_from_regex(regex), "regular expression")
+    return _keep_to(tokenizer, LLMatcher.grammar_from_regex, regex, "regular expression")
 
 
 def keep_to_choice(tokenizer: PreTrainedTokenizerBase, choices: Sequence[str]) -> Constraint:
@@ -157,8 +157,16 @@ class ForcedPlanRow:
         return taken
 
 
-def _keep_to(tokenizer: PreTrainedTokenizerBase, grammar: str, what: str) -> Constraint:
+def _keep_to(
+    tokenizer: PreTrainedTokenizerBase, read: Callable[[str], str], text: str, what: str
+) -> Constraint:
     wrapped = wrap_tokenizer(tokenizer)
+    try:
+        grammar = read(text)
+    except UnicodeEncodeError as error:
+        raise MaskError(
+            f"the {what} holds half a surrogate pair", where="masks", fix="write whole characters"
+        ) from error
     matcher, eos_ids = compile_matcher(wrapped, grammar, what), frozenset(wrapped.eos_tokens)
     return lambda: ForcedRow(matcher.deep_copy(), eos_ids)
 

@@ -94,6 +94,14 @@ def schema_constraint(
         raise MaskError(
             "the JSON Schema is nested too deeply", where="masks", fix="flatten it"
         ) from error
+    try:
+        made.grammar.lark.encode()
+    except UnicodeEncodeError as error:
+        raise MaskError(
+            "the JSON Schema holds half a surrogate pair",
+            where="masks",
+            fix="write whole characters",
+        ) from error
     with _LOCK:
         _CACHE[key] = made
         if len(_CACHE) > _KEPT:

@@ -9,18 +9,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
 from llguidance import LLMatcher, LLTokenizer
 
+from bb_domains.errors import LowerError
 from bb_domains.json_schema import regex as rx
+from bb_domains.json_schema.effort import bounded
 from bb_domains.json_schema.guard import Guard
 from bb_domains.json_schema.regex import Language
 
 _OUTSIDE = b'}]0123456789"ntf{[-.,:eE+'
 _INSIDE = b'"0123456789aA' + bytes(range(0x20, 0x7F))
 _QUOTE, _ESCAPE = b'"\\'
+_MOST_STEPS = 30_000
+"""Of one search: all other texts wait for its end."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,9 @@ class Strings:
             begun = json.loads(b'"' + self.body + b'"')
         except ValueError:
             return []
-        found = {_rest(language, begun) for language in languages}
+        found = set[bytes]()
+        with suppress(LowerError):  # the search has taken long enough
+            found.update(_rest(language, begun) for language in languages)
         return sorted((rest for rest in found if rest), key=lambda rest: (len(rest), rest))
 
 
@@ -99,6 +106,17 @@ class WayOut:
             languages: what strings there are besides all.
             most: give up beyond so many tokens.
         """
+        with bounded(_MOST_STEPS):
+            return self._find(matcher, guard, strings, languages, most)
+
+    def _find(
+        self,
+        matcher: LLMatcher,
+        guard: Guard | None,
+        strings: Strings,
+        languages: Sequence[Language],
+        most: int,
+    ) -> list[int] | None:
         matcher, way = matcher.deep_copy(), list[int]()
         while not matcher.is_accepting():
             if len(way) >= most:

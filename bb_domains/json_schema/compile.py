@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from bb_domains.errors import LowerError
 from bb_domains.json_schema.dialect import check_dialect
+from bb_domains.json_schema.effort import bounded
 from bb_domains.json_schema.emit import Emitter
 from bb_domains.json_schema.expand import Expander
 from bb_domains.json_schema.guard import Guard, Places
@@ -50,15 +51,16 @@ def compile_schema(
         LowerError: something in the schema that cannot be kept, by name and JSON pointer; or no
             value satisfies it.
     """
-    annotations = check_dialect(schema)
-    schemas = Schemas(schema)
-    expander = Expander(schemas, unknown_formats)
-    emitter = Emitter(expander, order)
-    root = schemas.node((schemas.root, True))
-    start = emitter.document(root)
-    if start not in emitter.grammar.productive():
-        raise LowerError("allows no value", where="/", fix="mend what contradicts itself")
-    guard = Guard(Places(expander, root)) if emitter.needs_guard else None
-    return SchemaGrammar(
-        emitter.grammar.lark(start), guard, tuple(emitter.grammar.languages), annotations
-    )
+    with bounded():
+        annotations = check_dialect(schema)
+        schemas = Schemas(schema)
+        expander = Expander(schemas, unknown_formats)
+        emitter = Emitter(expander, order)
+        root = schemas.node((schemas.root, True))
+        start = emitter.document(root)
+        if start not in emitter.grammar.productive():
+            raise LowerError("allows no value", where="/", fix="mend what contradicts itself")
+        guard = Guard(Places(expander, root)) if emitter.needs_guard else None
+        return SchemaGrammar(
+            emitter.grammar.lark(start), guard, tuple(emitter.grammar.languages), annotations
+        )

@@ -114,7 +114,9 @@ def resembles(keyword: str, word: str) -> bool:
     if plain == target and not keyword.startswith("_"):
         return True
     slips = 2 if len(target) >= 7 else 1 if len(target) >= 5 else 0
-    return bool(slips) and keyword.isalpha() and _distance(plain, target) <= slips
+    if abs(len(plain) - len(target)) > slips or not keyword.isalpha():
+        return False
+    return bool(slips) and _distance(plain, target) <= slips
 
 
 def _distance(one: str, two: str) -> int:

@@ -28,6 +28,7 @@ from bb_domains.json_schema.clauses import (
     meet,
 )
 from bb_domains.json_schema.ecma import pattern_language
+from bb_domains.json_schema.effort import spend
 from bb_domains.json_schema.formats import STRING_FORMATS, WIDE_FORMATS
 from bb_domains.json_schema.formulas import (
     AllOf,
@@ -43,7 +44,7 @@ from bb_domains.json_schema.regex import Language
 from bb_domains.json_schema.schemas import Schemas
 
 MOST_CLAUSES = 512
-_MOST_WORK = 300_000
+_CLAUSE_STEPS = 3
 _CHECKED_FROM = 16
 
 
@@ -62,7 +63,6 @@ class Expander:
         self._formulas: dict[tuple[Literal, str], Formula] = {}
         self._empty: dict[tuple[Node, str, bool], bool] = {}
         self._open: list[Literal] = []
-        self._work = 0
 
     def clauses(self, node: Node, kind: str) -> list[Clause]:
         """The clauses of one kind; none if no value of that kind can satisfy the node.
@@ -92,9 +92,7 @@ class Expander:
         """The clauses of all that satisfy one of `clauses` and the formula."""
         if not clauses:
             return []
-        self._work += len(clauses)
-        if self._work > _MOST_WORK:
-            raise LowerError("is too much work", where="/", fix="simplify the schema")
+        spend(_CLAUSE_STEPS * len(clauses))
         match formula:
             case Is(clause):
                 met = [meet(one, clause) for one in clauses]
@@ -216,6 +214,7 @@ class Expander:
 
     def member_node(self, objects: Objects, name: str) -> Node:
         """What the member of a name must satisfy."""
+        spend(len(objects.every) // 8)
         node: Node = ANY
         for keys, wanted in objects.every:
             if self.is_key(keys, name):

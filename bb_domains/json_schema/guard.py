@@ -12,12 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from bb_domains.json_schema.clauses import Arrays, Clause, Node, Objects
+from bb_domains.json_schema.effort import bounded
 from bb_domains.json_schema.expand import Expander
 
 _QUOTE, _ESCAPE, _COMMA, _COLON = b'"\\,:'
 _OPEN_OBJECT, _CLOSE_OBJECT, _OPEN_ARRAY, _CLOSE_ARRAY = b"{}[]"
 CLOSING_BYTES = b'",]}'
 """A token without any of these completes no item and no key."""
+_MOST_STEPS = 200_000
 
 
 class Places:
@@ -28,18 +30,28 @@ class Places:
         self.root = frozenset({root})
 
     def opened(self, nodes: frozenset[Node], kind: str) -> tuple[Clause, ...]:
-        """What an array or object that satisfies one of the nodes may be."""
-        found = (c for node in nodes for c in self._expander.clauses(node, kind))
-        return tuple(dict.fromkeys(found))
+        """What an array or object that satisfies one of the nodes may be.
+
+        Raises:
+            LowerError: that takes too many steps to say.
+        """
+        with bounded(_MOST_STEPS):
+            found = (c for node in nodes for c in self._expander.clauses(node, kind))
+            return tuple(dict.fromkeys(found))
 
     def child(self, clauses: tuple[Clause, ...], at: str | int) -> frozenset[Node]:
-        """What the member or item of a container may be."""
+        """What the member or item of a container may be.
+
+        Raises:
+            LowerError: that takes too many steps to say.
+        """
         found = set()
-        for clause in clauses:
-            if isinstance(clause, Objects) and isinstance(at, str):
-                found.add(self._expander.member_node(clause, at))
-            elif isinstance(clause, Arrays) and isinstance(at, int):
-                found.add(self._expander.item_node(clause, at))
+        with bounded(_MOST_STEPS):
+            for clause in clauses:
+                if isinstance(clause, Objects) and isinstance(at, str):
+                    found.add(self._expander.member_node(clause, at))
+                elif isinstance(clause, Arrays) and isinstance(at, int):
+                    found.add(self._expander.item_node(clause, at))
         return frozenset(found)
 
 

@@ -14,8 +14,10 @@ where it must not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
+
+from bb_domains.json_schema.effort import forgotten_with, spend
 
 LAST = 0x10FFFF
 Ranges = tuple[tuple[int, int], ...]
@@ -115,6 +117,7 @@ def cat(*items: Language) -> Language:
         if item == NONE:
             return NONE
         flat.extend(item.items if isinstance(item, Cat) else (item,))
+    spend(len(flat) // 8)
     return flat[0] if len(flat) == 1 else Cat(tuple(flat))
 
 
@@ -128,6 +131,7 @@ def union(*items: Language) -> Language:
                 ranges.extend(part.ranges)
             else:
                 flat.add(part)
+    spend(len(flat) // 8)
     if ALL in flat:
         return ALL
     if ranges:
@@ -189,7 +193,7 @@ def invert(ranges: Ranges) -> Ranges:
     return tuple(found)
 
 
-@cache
+@lru_cache(maxsize=200_000)
 def is_nullable(item: Language) -> bool:
     """Whether the empty text is one of these."""
     match item:
@@ -208,6 +212,7 @@ def is_nullable(item: Language) -> bool:
 @lru_cache(maxsize=200_000)
 def derive(item: Language, point: int) -> Language:
     """The rests of the texts that begin with a code point."""
+    spend(len(item.items) if isinstance(item, Or | And) else 1)
     match item:
         case Chars(ranges):
             return EMPTY if any(low <= point <= high for low, high in ranges) else NONE
@@ -227,6 +232,7 @@ def derive(item: Language, point: int) -> Language:
 def _derive_cat(items: tuple[Language, ...], point: int) -> Language:
     found: list[Language] = []
     for i, item in enumerate(items):
+        spend()
         found.append(cat(derive(item, point), *items[i + 1 :]))
         if not is_nullable(item):
             break
@@ -242,11 +248,13 @@ def starts(item: Language) -> frozenset[int]:
         case Cat(items):
             found = frozenset({0})
             for part in items:
+                spend()
                 found |= starts(part)
                 if not is_nullable(part):
                     break
             return found
         case Or(items) | And(items):
+            spend(len(items))
             return frozenset({0}).union(*(starts(part) for part in items))
         case Not(part) | Repeat(part):
             return starts(part)
@@ -329,3 +337,6 @@ def finite_texts(item: Language, most: int) -> frozenset[str] | None:
                 return None
             layer.extend((rest, text + chr(point)) for point in range(low, following))
     return frozenset(found)
+
+
+forgotten_with(*(f.cache_clear for f in (is_nullable, derive, starts, is_empty, shortest)))

@@ -8,6 +8,7 @@ import pytest
 from llguidance import LLMatcher
 
 from bb_domains.json_schema.validate import InvalidText, Oracle
+from bb_runtime.constraints import keep_to_lark, keep_to_regex, keep_to_schema
 from bb_runtime.errors import MaskError
 from bb_runtime.json_schema import schema_constraint
 from bb_runtime.masks import compile_matcher, wrap_tokenizer
@@ -300,3 +301,13 @@ def test_declared_properties_in_any_order(tokenizer):
     assert not accepts(tokenizer, schema, {"b": "x", "a": 1})
     assert not accepts(tokenizer, schema, {"a": 1, "c": 0}, order="any")
     assert not accepts(tokenizer, schema, {"b": "x", "a": "x"}, order="any")
+
+
+def test_half_a_surrogate_pair_is_refused(tokenizer):
+    for keep in (
+        lambda: keep_to_schema(tokenizer, {"const": "\ud800"}, 20),
+        lambda: keep_to_lark(tokenizer, 'start: "\ud800"'),
+        lambda: keep_to_regex(tokenizer, "\ud800"),
+    ):
+        with pytest.raises(MaskError, match="half a surrogate pair; write whole characters"):
+            keep()
