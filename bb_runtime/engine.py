@@ -53,6 +53,7 @@ class Engine:
         tokenizer: the model's own fast tokenizer.
         name: what the model is called.
         limits: what to take on.
+        lock: that of another engine with the same weights, which then take steps in turn.
 
     Attributes:
         lock: hold it to call `model` directly; decoding pauses meanwhile.
@@ -64,13 +65,14 @@ class Engine:
         tokenizer: PreTrainedTokenizerBase,
         name: str,
         limits: EngineLimits | None = None,
+        lock: threading.Lock | None = None,
     ) -> None:
         self.model: Any = model
         self.model.eval()
         self.tokenizer: Any = tokenizer
         self.name = name
         self.limits = limits or EngineLimits()
-        self.lock = threading.Lock()
+        self.lock = lock or threading.Lock()
         self._worker = Worker(model, tokenizer, self.limits, self.lock)
 
     def submit(

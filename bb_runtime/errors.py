@@ -3,7 +3,8 @@
 BBError
 ├── MaskError         a constraint or tokenizer gives no mask, or a mask allows nothing
 ├── PlanRefused       the checker refuses a plan: node, rule, repair
-└── ExecutionRefused  a program may not start: wrong certificate, wrong domain
+├── ExecutionRefused  a program may not start: wrong certificate, wrong domain
+└── JournalError      the journal of runs cannot be read or written
 """
 
 from __future__ import annotations
@@ -42,3 +43,7 @@ class PlanRefused(BBError):  # noqa: N818 - a verdict, not a malfunction
 
 class ExecutionRefused(BBError):  # noqa: N818 - a verdict, not a malfunction
     """A program that may not start, because its certificate does not fit."""
+
+
+class JournalError(BBError):
+    """A journal that cannot be read or written."""

@@ -128,7 +128,7 @@ def resume(
         record = journal.find(run)
         with _claimed(record.run):
             record = journal.find(record.run)
-            plan = _plan_of(record, domain)
+            plan = plan_to_resume(record, domain)
             certificate = check_plan(domain, plan)
             program = plan_program(domain, plan, certificate)
             said = dict(words or {})
@@ -177,7 +177,13 @@ def _is_going_back(record: RunRecord) -> bool:
     return record.status == "undoing" or any(name.startswith(UNDO) for name in record.calls)
 
 
-def _plan_of(record: RunRecord, domain: Domain) -> Plan:
+def is_under_way(run: str) -> bool:
+    """Whether this process is carrying a run out."""
+    with _active_lock:
+        return run in _active
+
+
+def plan_to_resume(record: RunRecord, domain: Domain) -> Plan:
     """The plan of a run that may go on.
 
     Raises:

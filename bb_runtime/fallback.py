@@ -43,6 +43,28 @@ class Proposer:
 
 
 @dataclass(frozen=True)
+class Fallback:
+    """One proposer's plan makes room for the next one's.
+
+    Attributes:
+        proposer: whose plan was refused or stopped.
+        next: who is asked then.
+        rule: that was broken.
+        step: where, "" where the plan as a whole is at fault.
+        run: of the plan that was stopped; "" for one that was refused.
+    """
+
+    proposer: str
+    next: str
+    rule: str
+    step: str
+    run: str = ""
+
+
+OnFallback = Callable[[Fallback], object]
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A plan that passed the checker.
 
@@ -58,7 +80,10 @@ class Proposal:
 
 
 def propose(
-    domain: Domain, proposers: Sequence[Proposer], ledger: Ledger | None = None
+    domain: Domain,
+    proposers: Sequence[Proposer],
+    ledger: Ledger | None = None,
+    on_fallback: OnFallback | None = None,
 ) -> tuple[Proposal, Sequence[Proposer]]:
     """The first plan that the checker admits, and the proposers that are left.
 
@@ -66,6 +91,7 @@ def propose(
         domain: what the plans are checked against.
         proposers: one or more, asked in order.
         ledger: where refusals are logged; None for nowhere.
+        on_fallback: called where the next is asked.
 
     Raises:
         PlanRefused: the last proposer's plan is refused as well.
@@ -80,6 +106,9 @@ def propose(
                 _log_refusal(ledger, proposer.name, text, refusal)
             if position == len(proposers) - 1:
                 raise
+            if on_fallback is not None:
+                following = proposers[position + 1].name
+                on_fallback(Fallback(proposer.name, following, refusal.rule, refusal.node))
             continue
         rest = proposers[position + 1 :]
         return Proposal(proposer.name, parse_plan(text), certificate), rest
@@ -94,6 +123,7 @@ def fulfil(
     *,
     on_plan: Callable[[Proposal], object] | None = None,
     on_step: OnStep | None = None,
+    on_fallback: OnFallback | None = None,
     dry_run: bool = False,
 ) -> tuple[Proposal, Execution]:
     """Run the first plan that is admitted and stopped by no rule.
@@ -105,6 +135,7 @@ def fulfil(
         ledger: the chain, opened for appending.
         on_plan: called with each plan before it runs.
         on_step: as for `execute`.
+        on_fallback: called where the next is asked.
         dry_run: as for `execute`.
 
     Returns:
@@ -116,7 +147,7 @@ def fulfil(
     """
     left = proposers
     while True:
-        proposal, left = propose(domain, left, ledger)
+        proposal, left = propose(domain, left, ledger, on_fallback)
         if on_plan is not None:
             on_plan(proposal)
         done = execute(
@@ -132,6 +163,10 @@ def fulfil(
             return proposal, done
         entry = {"event": "fallback", "at": now(), "run": done.run, "rule": done.rule}
         ledger.append({**entry, "proposer": proposal.proposer, "next": left[0].name})
+        if on_fallback is not None:
+            on_fallback(
+                Fallback(proposal.proposer, left[0].name, done.rule, done.step, done.run)
+            )
         if not dry_run:
             _give_way(ledger, done.run)
 

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from bb_core.errors import BBError
+from bb_runtime.errors import JournalError
 
 Status = Literal["running", "done", "failed", "in_doubt", "interrupted", "undoing", "undone"]
 CallStatus = Literal["called", "ok", "failed"]
@@ -124,7 +125,7 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
-            raise BBError(
+            raise JournalError(
                 f"cannot be opened: {error.strerror}", where=str(path), fix="choose another place"
             ) from error
         with self._safely():
@@ -260,7 +261,7 @@ class Journal:
         try:
             yield
         except sqlite3.Error as error:
-            raise BBError(
+            raise JournalError(
                 f"database failed: {error}",
                 where=str(self.path),
                 fix="free some space, or move the file away: then its runs cannot go on",

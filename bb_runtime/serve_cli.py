@@ -50,6 +50,12 @@ def serve(
     allow_run: Annotated[
         bool, typer.Option("--allow-run", help="Let /v1/plans run plans, not only decode them.")
     ] = False,
+    fallback: Annotated[
+        bool, typer.Option(help="Let the base plan where a rule refuses or stops a rail's plan.")
+    ] = True,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="At the start, go on with runs that a crash stopped.")
+    ] = False,
     work: WorkOption = DEFAULT_ROOT,
 ) -> None:
     """Serve until Ctrl-C. Without --keys keep it on loopback: then anybody may ask anything.
@@ -78,12 +84,14 @@ def serve(
         hosts=answered_hosts(host, tuple(name or ())),
     )
     engine = load_engine(ModelSource(model, base, device, dtype))
-    planner = Planner(engine, domains, log_path(None, work) if allow_run else None)
+    log = log_path(None, work) if allow_run else None
+    planner = Planner(engine, domains, log, fallback=fallback)
     served = create_app(
         engine,
         limits,
         planner=planner if domains else None,
         keys=known,
         feedback=Store(Workspace(work).artifacts),
+        resumes=resume,
     )
     serve_app(served, engine.name, (host, port))

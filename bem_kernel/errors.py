@@ -24,7 +24,8 @@ BBError
     ├── HoareError        annotations do not fit their program, or it is beyond the model
     ├── PatchError        a patch does not hold together, or its certificate is not for it
     ├── LearningError     examples, a language or a learned program do not hold together
-    └── LedgerError       a ledger cannot be opened, is locked, or is damaged
+    └── LedgerError       a ledger cannot be opened or written, or is damaged
+        └── LedgerHeldError  another writer holds it
 """
 
 from __future__ import annotations
@@ -125,4 +126,8 @@ class PatchError(KernelError):
 
 
 class LedgerError(KernelError):
-    """A ledger cannot be opened, is locked, or is damaged."""
+    """A ledger cannot be opened or written, or is damaged."""
+
+
+class LedgerHeldError(LedgerError):
+    """Another writer holds a ledger."""

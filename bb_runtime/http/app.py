@@ -16,8 +16,9 @@ constraints are compiled and plans run in threads.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from bb_core.errors import BBError
 from bb_runtime.engine import Engine
 from bb_runtime.http.channels import Channels
 from bb_runtime.http.completions import completion_routes
@@ -37,10 +39,13 @@ from bb_runtime.http.keys import Keys
 from bb_runtime.http.limit_body import LimitBody
 from bb_runtime.http.limits import ServerLimits
 from bb_runtime.http.metrics import CONTENT_TYPE
-from bb_runtime.http.plan_routes import plan_routes
+from bb_runtime.http.plan_routes import Desk, ResumeBody, plan_routes
 from bb_runtime.http.planning import Planner
 from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.service import Service, authorise
+from bb_runtime.journal import RunRecord
+
+logger = logging.getLogger(__name__)
 
 _PAGE = Path(__file__).parent / "page"
 _ASSETS = ("page.css", "page.js", "api.js", "decode.js", "drawing.js", "runs.js")
@@ -55,6 +60,7 @@ def create_app(
     planner: Planner | None = None,
     keys: Keys | None = None,
     feedback: FeedbackStore | None = None,
+    resumes: bool = False,
 ) -> FastAPI:
     """The application; it closes the engine when it ends.
 
@@ -64,21 +70,28 @@ def create_app(
         planner: plans of which domains, and whether they run; None for no `/v1/plans`.
         keys: who may ask; None for everybody.
         feedback: where verdicts go; None for no `/v1/feedback`.
+        resumes: whether runs that a crash has interrupted go on at the start, as far as nobody
+            need be asked.
 
     Raises:
-        BBError: the grammar of a domain's channel is missing or refused.
+        BBError: the log of runs cannot be used, or a channel's grammar is missing or refused.
     """
     service = Service(engine, limits or ServerLimits(), keys or Keys())
+    crashed = planner.note_crashes() if planner is not None else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         try:
+            if resumes:
+                _go_on(desk, crashed)
             yield
         finally:
             service.state.is_draining = True
             if service.plans:
                 await asyncio.wait(service.plans, timeout=service.limits.drain_s)
             await run_in_threadpool(engine.close, service.limits.drain_s)
+            if planner is not None:
+                await run_in_threadpool(planner.close, service.limits.drain_s)
 
     app = FastAPI(
         title="builderbrain", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
@@ -96,12 +109,21 @@ def create_app(
     guarded = APIRouter(prefix="/v1", dependencies=[Depends(authorise)])
     _add_models(guarded, service)
     completion_routes(guarded, service, Channels(engine, planner))
-    if planner is not None:
-        plan_routes(guarded, service, planner)
+    desk = None if planner is None else plan_routes(guarded, service, planner)
     if feedback is not None:
         feedback_routes(guarded, service, feedback)
     app.include_router(guarded)
     return app
+
+
+def _go_on(desk: Desk | None, crashed: Sequence[RunRecord]) -> None:
+    """Let runs go on; one that cannot is named in the log."""
+    for record in crashed:
+        assert desk is not None
+        try:
+            desk.go_on(record, ResumeBody())
+        except BBError as error:
+            logger.warning("run %s does not go on: %s", record.run, error)
 
 
 def _add_open_routes(app: FastAPI, service: Service, planner: Planner | None) -> None:

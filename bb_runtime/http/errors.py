@@ -3,7 +3,8 @@
 400  the request cannot be honoured        413  the body is too large
 401  no valid API key                      422  a plan is refused by the checker
 403  the key does not have this right      429  too many requests wait (Retry-After)
-404  no such model, plan or answer         503  the server is closing (Retry-After)
+404  no such model, plan or answer         503  the server is closing (Retry-After), or cannot
+409  a run is under way, or has ended           write its log
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from starlette.responses import Response
 from bb_core.errors import BBError
 from bb_core.plan import plan_text
 from bb_runtime.engine import Busy
-from bb_runtime.errors import PlanRefused
+from bb_runtime.errors import ExecutionRefused, JournalError, PlanRefused
 from bb_runtime.http.refusal import HttpError
+from bem_kernel.errors import LedgerError, LedgerHeldError
 
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
+    409: "conflict_error",
     429: "rate_limit_error",
 }
 CLIENT_GONE = 499
@@ -41,6 +44,10 @@ def error_status(error: BaseException) -> int:
             return 429
         case PlanRefused():
             return 422
+        case ExecutionRefused() | LedgerHeldError():
+            return 409
+        case LedgerError() | JournalError():
+            return 503
         case BBError():
             return 400
         case _:

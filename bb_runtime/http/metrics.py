@@ -36,6 +36,7 @@ class Metrics:
         self._lock = threading.Lock()
         self._requests: Counter[_Labels] = Counter()
         self._plans: Counter[str] = Counter()
+        self._fallbacks: Counter[str] = Counter()
         self._feedback: Counter[str] = Counter()
         self._times: dict[str, Histogram] = {}
         self._active = 0
@@ -57,6 +58,11 @@ class Metrics:
         """A plan request ended."""
         with self._lock:
             self._plans[status] += 1
+
+    def fallback(self, rule: str) -> None:
+        """A plan broke a rule, and the base plans instead."""
+        with self._lock:
+            self._fallbacks[rule] += 1
 
     def feedback(self, verdict: str) -> None:
         """Somebody judged an answer."""
@@ -80,6 +86,9 @@ class Metrics:
                 *_histograms("bb_http_request_seconds", "Time of a request.", self._times),
                 *_metric("bb_plans_total", "counter", "Plan requests by outcome.",
                          _by("status", self._plans)),
+                *_metric("bb_plan_fallbacks_total", "counter",
+                         "Plans that broke a rule and made room for the base rail's.",
+                         _by("rule", self._fallbacks)),
                 *_metric("bb_feedback_total", "counter", "Verdicts of users.",
                          _by("verdict", self._feedback)),
                 *_engine(stats),

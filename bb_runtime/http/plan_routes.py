@@ -6,6 +6,7 @@
     GET  /v1/plans/{id}         how one stands: by the id of its request, for the same key; by that
                                 of its run, private values hidden, for keys of the same domain
     GET  /v1/plans/{id}/events  the same as it happens (server-sent events)
+    POST /v1/plans/{id}/resume  go on with a run that was stopped; say what is known of its doubts
 
 With `background: true` the answer comes at once, with the id to ask for.
 """
@@ -15,11 +16,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
@@ -28,14 +29,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from bb_core.plan import Plan, parse_plan
+from bb_runtime.carrier import Word, check_words
 from bb_runtime.engine import Busy, Generation
+from bb_runtime.errors import ExecutionRefused
+from bb_runtime.execute import is_under_way, plan_to_resume
 from bb_runtime.http.bodies import Strict
 from bb_runtime.http.errors import error_data, error_headers, error_status
 from bb_runtime.http.keys import Key, check_domain
-from bb_runtime.http.planning import Decoding, Planner, PlanTask, sent_plan
+from bb_runtime.http.plan_task import PlanTask
+from bb_runtime.http.planning import Decoding, Planner, sent_plan
 from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.service import Answered, Recent, Service, authorise
 from bb_runtime.http.stream import DONE, EventStream, encode_event, gone, until_gone
+from bb_runtime.journal import RunRecord
 from bb_runtime.run_status import view_data
 
 _MOST_WAITING = 64
@@ -82,6 +88,34 @@ class PlanBody(Strict):
         return self
 
 
+class ResumeBody(Strict):
+    """`POST /v1/plans/{id}/resume`: what `bb plan resume` may be told.
+
+    Attributes:
+        happened: steps in doubt that happened: true, or what they answered.
+        not_happened: steps in doubt that did not.
+        give_up: take back what was done instead of going on.
+        background: answer at once.
+    """
+
+    happened: dict[str, Literal[True] | dict[str, Any]] = Field(default_factory=dict)
+    not_happened: list[str] = Field(default_factory=list)
+    give_up: bool = False
+    background: bool = False
+
+    @model_validator(mode="after")
+    def _one_word(self) -> ResumeBody:
+        both = set(self.happened) & set(self.not_happened)
+        if both:
+            raise ValueError(f"step {min(both)} did both; say one of the two")
+        return self
+
+    @property
+    def words(self) -> dict[str, Word]:
+        """What is said, by step."""
+        return {**dict.fromkeys(self.not_happened, False), **self.happened}
+
+
 @dataclass(frozen=True)
 class _Begun:
     """A task that is worked on, its generations as they are begun, and the work."""
@@ -91,12 +125,13 @@ class _Begun:
     working: asyncio.Future[None]
 
 
-class _Desk:
+class Desk:
     """Plan requests of one server: those that are worked on, and the last that were."""
 
     def __init__(self, service: Service, planner: Planner) -> None:
         self.service, self.planner = service, planner
         self.tasks: Recent[PlanTask] = Recent(_MOST_KEPT)
+        self._resuming: set[str] = set()
         self._threads = ThreadPoolExecutor(_MOST_WAITING, "bb-plan")
 
     def begin(self, body: PlanBody, key: Key) -> _Begun:
@@ -111,8 +146,6 @@ class _Desk:
         self.service.check_model(body.model)
         if body.run or body.dry_run:
             self.planner.needed_log()
-        if len(self.service.plans) >= _MOST_WAITING:
-            raise Busy("too many plans wait", retry_after_s=1)
         task, generations = PlanTask(domain.name, key.name), list[Generation]()
         if body.plan is not None:
             proposers = [sent_plan(_parsed(body.plan))]
@@ -123,14 +156,66 @@ class _Desk:
                 self.service.deadline_s(body.deadline_s), body.top_logprobs,
             )  # fmt: skip
             proposers = self.planner.proposers(task, body.request, how, generations.append)
-        self.tasks.put(task.id, task)
-        self.service.answered.put(task.id, Answered("plan", key.name, domain.name))
         work = partial(self.planner.work, task, proposers, run=body.run, dry_run=body.dry_run)
+        return _Begun(task, generations, self._start(task, work))
+
+    def resume(self, name: str, body: ResumeBody, key: Key) -> _Begun:
+        """Check whether a run may go on, and let it.
+
+        Args:
+            name: of its request, for the key that began it, or of the run.
+            body: what is said of steps in doubt.
+            key: who asks.
+
+        Raises:
+            HttpError: it is not known, or the key may not run it.
+            BBError: it has ended or is under way, or a step is not in doubt.
+        """
+        task = self.find(name, key)
+        run = name if task is None else task.run
+        if not run:
+            what = "is worked on" if task and task.answer is None else "has no run"
+            raise HttpError(409, f"plan {name!r} {what}", where="resume", code="no_run")
+        record = self.planner.find_run(run)
+        if not key.may_use(record.domain):
+            raise _unknown(name)
+        check_domain(key, record.domain, run=True)
+        return self.go_on(record, body, key.name)
+
+    def go_on(self, record: RunRecord, body: ResumeBody, key: str = "") -> _Begun:
+        """Let a run go on, for a key that may or for the server itself; see `resume`."""
+        domain, run = self.planner.find(record.domain), record.run
+        plan_to_resume(record, domain)
+        check_words(body.words, record.calls)
+        if run in self._resuming or is_under_way(run):
+            raise ExecutionRefused(f"run {run} is under way", where="resume", fix="wait for it")
+        task = PlanTask(domain.name, key, status="running", run=run)
+        work = partial(self.planner.resume, task, run, body.words, give_up=body.give_up)
+        working = self._start(task, work)
+        self._resuming.add(run)
+        working.add_done_callback(lambda _: self._resuming.discard(run))
+        return _Begun(task, [], working)
+
+    def _start(self, task: PlanTask, work: Callable[[], None]) -> asyncio.Future[None]:
+        """Work on a task in a thread.
+
+        Raises:
+            Busy: too many wait.
+        """
+        if len(self.service.plans) >= _MOST_WAITING:
+            raise Busy("too many plans wait", retry_after_s=1)
+        self.tasks.put(task.id, task)
+        self.service.answered.put(task.id, Answered("plan", task.key, task.domain))
         working = asyncio.get_running_loop().run_in_executor(self._threads, work)
         self.service.plans.add(working)
         working.add_done_callback(self.service.plans.discard)
-        working.add_done_callback(lambda _: self.service.metrics.plan(task.status))
-        return _Begun(task, generations, working)
+        working.add_done_callback(lambda _: self._count(task))
+        return working
+
+    def _count(self, task: PlanTask) -> None:
+        self.service.metrics.plan(task.status)
+        for fallback in task.fallbacks:
+            self.service.metrics.fallback(fallback["rule"])
 
     def find(self, name: str, key: Key) -> PlanTask | None:
         """The task of this id, for the key that began it; it shows what the tools answered."""
@@ -138,26 +223,23 @@ class _Desk:
         return task if task is not None and key.name == task.key else None
 
 
-def plan_routes(router: APIRouter, service: Service, planner: Planner) -> None:
+def plan_routes(router: APIRouter, service: Service, planner: Planner) -> Desk:
     """Add the endpoints to a router."""
-    desk = _Desk(service, planner)
+    desk = Desk(service, planner)
 
     @router.post("/plans")
     async def plans(
         body: PlanBody, request: Request, key: Annotated[Key, Depends(authorise)]
     ) -> Response:
         begun = desk.begin(body, key)
-        if body.background:
-            return JSONResponse(begun.task.data(), 202)
-        if not await _is_done(request, begun.working):
-            for generation in begun.generations:
-                generation.cancel()
-            return gone()
-        error = begun.task.error
-        if error is not None:
-            found = error_data(error) | {"id": begun.task.id}
-            return JSONResponse(found, error_status(error), error_headers(error))
-        return JSONResponse(begun.task.data())
+        return await _answer(request, begun, background=body.background)
+
+    @router.post("/plans/{name}/resume")
+    async def resume(
+        name: str, body: ResumeBody, request: Request, key: Annotated[Key, Depends(authorise)]
+    ) -> Response:
+        begun = desk.resume(name, body, key)
+        return await _answer(request, begun, background=body.background)
 
     @router.get("/plans")
     async def runs(key: Annotated[Key, Depends(authorise)]) -> dict[str, Any]:
@@ -181,6 +263,23 @@ def plan_routes(router: APIRouter, service: Service, planner: Planner) -> None:
         if task is None:
             raise _unknown(name)
         return EventStream(_events(task), lambda: None)
+
+    return desk
+
+
+async def _answer(request: Request, begun: _Begun, *, background: bool) -> Response:
+    """How a task stands: at once, or in the end."""
+    if background:
+        return JSONResponse(begun.task.data(), 202)
+    if not await _is_done(request, begun.working):
+        for generation in begun.generations:
+            generation.cancel()
+        return gone()
+    error = begun.task.error
+    if error is not None:
+        found = error_data(error) | {"id": begun.task.id}
+        return JSONResponse(found, error_status(error), error_headers(error))
+    return JSONResponse(begun.task.data())
 
 
 async def _is_done(request: Request, working: asyncio.Future[None]) -> bool:

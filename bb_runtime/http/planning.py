@@ -3,6 +3,9 @@
 A plan that is sent is checked like one that was decoded: nothing in a request stands for a
 certificate. Runs are made one after another, since they share a log; a client that goes away ends
 the decoding of a plan, never its run.
+
+A run that was stopped goes on as it does for `bb plan resume`. Its answer hides private values: the
+journal does not say whose run it was.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,99 +26,29 @@ from bb_core.plan import Plan, plan_text
 from bb_core.prompt import format_prompt
 from bb_domains.domain import Domain
 from bb_domains.kit import open_adapters
+from bb_domains.privacy import Redactor, load_log_key
 from bb_domains.tools import Adapters
 from bb_nn.rail import DualRailForCausalLM
+from bb_runtime.carrier import Word
 from bb_runtime.constraints import keep_to_plans
-from bb_runtime.decode import decode_plans
+from bb_runtime.crashed import note_crashes
 from bb_runtime.engine import Engine, Part, Sampling
 from bb_runtime.errors import PlanRefused
-from bb_runtime.execute import StepOutcome
+from bb_runtime.execute import StepOutcome, resume
 from bb_runtime.execution import Execution
-from bb_runtime.fallback import Proposal, Proposer, fulfil, propose
-from bb_runtime.http.errors import error_data
+from bb_runtime.fallback import Fallback, Proposal, Proposer, fulfil, propose
 from bb_runtime.http.logprobs import chat_logprobs
+from bb_runtime.http.plan_task import PlanTask
 from bb_runtime.http.refusal import HttpError
+from bb_runtime.journal import RunRecord, journal_path, open_journal
 from bb_runtime.run_plan import as_data
 from bb_runtime.run_status import RunView, run_views
+from bem_kernel.errors import LedgerHeldError
 from bem_kernel.ledger.chain import Ledger
 
 logger = logging.getLogger(__name__)
 
 OpenAdapters = Callable[[Domain], AbstractContextManager[Adapters]]
-
-
-@dataclass
-class PlanTask:
-    """One plan request on its way, watched from any thread.
-
-    Attributes:
-        id: of the request.
-        domain: whose plan.
-        key: name of the key that asked.
-        status: `deciding`, then `checked`, `running`, or how it ended: as `execute` says,
-            `refused` or `error`.
-        events: what happened so far.
-        answer: once it has ended.
-        error: what it failed with.
-        watching: called after each event.
-        changed: held while any of these is read or changed.
-    """
-
-    domain: str
-    key: str
-    id: str = field(default_factory=lambda: f"plan-{uuid.uuid4().hex}")
-    status: str = "deciding"
-    events: list[dict[str, Any]] = field(default_factory=list)
-    answer: dict[str, Any] | None = None
-    error: Exception | None = None
-    watching: list[Callable[[], object]] = field(default_factory=list)
-    changed: threading.RLock = field(default_factory=threading.RLock)
-
-    def tell(self, event: str, status: str | None = None, **data: Any) -> None:
-        """Something happened."""
-        with self.changed:
-            self.status = status or self.status
-            self.events.append({"number": len(self.events), "event": event, **data})
-            for tell in self.watching:
-                tell()
-
-    def end(self, status: str, **data: Any) -> None:
-        """It has ended."""
-        with self.changed:
-            self.answer = {"id": self.id, "object": "plan", "domain": self.domain, "status": status}
-            self.answer |= data
-            self.tell("end", status)
-
-    def fail(self, status: str, error: Exception) -> None:
-        """It has ended with an error."""
-        with self.changed:
-            self.error = error
-            self.end(status, **error_data(error))
-
-    def data(self) -> dict[str, Any]:
-        """How it stands."""
-        with self.changed:
-            if self.answer is not None:
-                return self.answer
-            return {
-                "id": self.id, "object": "plan", "domain": self.domain, "status": self.status,
-            }  # fmt: skip
-
-    def after(self, number: int) -> tuple[list[dict[str, Any]], bool]:
-        """Events from a number on; and whether these are the last."""
-        with self.changed:
-            return self.events[number:], self.answer is not None
-
-    @contextmanager
-    def watched(self, tell: Callable[[], object]) -> Iterator[None]:
-        """Call `tell`, from any thread, after each event."""
-        with self.changed:
-            self.watching.append(tell)
-        try:
-            yield
-        finally:
-            with self.changed:
-                self.watching.remove(tell)
 
 
 @dataclass(frozen=True)
@@ -125,7 +59,7 @@ class Decoding:
         max_new_tokens: budget.
         temperature: 0 for the likeliest plan.
         seed: of the random numbers.
-        deadline_s: in seconds, or None.
+        deadline_s: seconds from the request on, for all that is decoded, or None.
         logprobs: likeliest tokens told beside each of the rail's; None for no log-probabilities.
     """
 
@@ -144,6 +78,7 @@ class Planner:
         domains: by name; the first is used where a request names none.
         log: the chain of executions; None where plans may not be run.
         opened: opens a domain's adapters.
+        fallback: whether the base plans where a rule refuses or stops the rail's plan.
     """
 
     def __init__(
@@ -153,9 +88,11 @@ class Planner:
         log: Path | None,
         *,
         opened: OpenAdapters = open_adapters,
+        fallback: bool = True,
     ) -> None:
         self.domains: Mapping[str, Domain] = {domain.name: domain for domain in domains}
         self._engine = engine
+        self._base = _base_engine(engine) if fallback else None
         self._log, self._opened = log, opened
         self._running = threading.Lock()
 
@@ -199,41 +136,40 @@ class Planner:
             how: budget and sampling.
             watch: handed each generation, so that it can be cancelled.
         """
-        domain = self.domains[task.domain]
+        until_s = None if how.deadline_s is None else time.monotonic() + how.deadline_s
+        engines = [self._engine] if self._base is None else [self._engine, self._base]
+        return [
+            Proposer(engine.name, partial(self._decode, engine, task, request, how, until_s, watch))
+            for engine in engines
+        ]
 
-        def by_rail() -> str:
-            constraint = keep_to_plans(self._engine.tokenizer, domain, how.max_new_tokens)
-            sampling = Sampling(
-                how.max_new_tokens, how.temperature, seed=how.seed, logprobs=how.logprobs
-            )
-            generation = self._engine.submit(
-                format_prompt(request), sampling, constraint, deadline_s=how.deadline_s
-            )
-            watch(generation)
-            for part in generation:
-                if part.text or part.logprobs:
-                    task.tell("text", text=part.text, **self._told(part))
-            (made,) = generation.result()
-            if not made.finished:
-                raise HttpError(
-                    408, f"the plan was not finished: {made.reason}", where="plan",
-                    fix="allow more time", code=made.reason,
-                )  # fmt: skip
-            task.tell("decoded", proposer=self._engine.name, tokens=made.completion_tokens)
-            return made.text
-
-        def by_base() -> str:
-            with self._engine.lock:
-                (made,) = decode_plans(
-                    self._engine.model.base, self._engine.tokenizer, [request], domain,
-                    max_new_tokens=how.max_new_tokens, temperature=how.temperature, seed=how.seed,
-                )  # fmt: skip
-            task.tell("decoded", proposer="base", tokens=made.tokens)
-            return made.text
-
-        rail = Proposer(self._engine.name, by_rail)
-        is_pair = isinstance(self._engine.model, DualRailForCausalLM)
-        return [rail, Proposer("base", by_base)] if is_pair else [rail]
+    def _decode(
+        self,
+        engine: Engine,
+        task: PlanTask,
+        request: str,
+        how: Decoding,
+        until_s: float | None,
+        watch: Callable[[Any], object],
+    ) -> str:
+        constraint = keep_to_plans(engine.tokenizer, self.domains[task.domain], how.max_new_tokens)
+        sampling = Sampling(
+            how.max_new_tokens, how.temperature, seed=how.seed, logprobs=how.logprobs
+        )
+        left_s = None if until_s is None else max(0.0, until_s - time.monotonic())
+        generation = engine.submit(format_prompt(request), sampling, constraint, deadline_s=left_s)
+        watch(generation)
+        for part in generation:
+            if part.text or part.logprobs:
+                task.tell("text", text=part.text, **self._told(part))
+        (made,) = generation.result()
+        if not made.finished:
+            raise HttpError(
+                408, f"the plan was not finished: {made.reason}", where="plan",
+                fix="allow more time", code=made.reason,
+            )  # fmt: skip
+        task.tell("decoded", proposer=engine.name, tokens=made.completion_tokens)
+        return made.text
 
     def _told(self, part: Part) -> dict[str, Any]:
         """The log-probabilities of a part, where they were asked for."""
@@ -246,18 +182,15 @@ class Planner:
     ) -> None:
         """Bring a plan request to its end; whatever happens is told to the task."""
         domain = self.domains[task.domain]
-        try:
+
+        def act() -> None:
             if run or dry_run:
                 self._run(task, domain, proposers, dry_run=dry_run)
             else:
-                proposal, _ = propose(domain, proposers)
+                proposal, _ = propose(domain, proposers, on_fallback=_falling_back(task))
                 task.end("checked", **_proposed(proposal))
-        except PlanRefused as refusal:
-            task.fail("refused", refusal)
-        except Exception as error:  # whoever waits for the task must be told
-            if not isinstance(error, BBError):
-                logger.exception("a plan request failed")
-            task.fail("error", error)
+
+        _bring_to_end(task, act)
 
     def _run(
         self, task: PlanTask, domain: Domain, proposers: Sequence[Proposer], *, dry_run: bool
@@ -276,10 +209,70 @@ class Planner:
             self._opened(domain) as adapters,
         ):
             proposal, done = fulfil(
-                domain, [first, *proposers[1:]], adapters, ledger,
-                on_plan=on_plan, on_step=on_step, dry_run=dry_run,
+                domain, [first, *proposers[1:]], adapters, ledger, on_plan=on_plan,
+                on_step=on_step, on_fallback=_falling_back(task), dry_run=dry_run,
             )  # fmt: skip
+        task.run = done.run
         task.end(done.status, **_proposed(proposal), execution=as_data(done), **_doubts(done))
+
+    def find_run(self, run: str) -> RunRecord:
+        """A run that the journal knows, by its whole identifier.
+
+        Raises:
+            HttpError: it is not known.
+            BBError: the journal cannot be read.
+        """
+        path = self.needed_log()
+        if journal_path(path).exists():
+            with open_journal(path) as journal:
+                if any(record.run == run for record in journal.runs()):
+                    return journal.find(run)
+        raise HttpError(404, f"no run {run!r} is known here", where="plans", fix="GET /v1/plans")
+
+    def resume(self, task: PlanTask, run: str, words: Mapping[str, Word], *, give_up: bool) -> None:
+        """Bring a run that was stopped to its end, as `work`."""
+        domain, log = self.domains[task.domain], self.needed_log()
+        hide = Redactor(load_log_key(log.with_suffix(".key")))
+
+        def on_step(outcome: StepOutcome) -> None:
+            task.tell("step", **_step(_hidden(outcome, domain, hide)))
+
+        def act() -> None:
+            with self._running, Ledger(log) as ledger, self._opened(domain) as adapters:
+                done = resume(
+                    domain, run, adapters, ledger, words=words, give_up=give_up, on_step=on_step
+                )
+            outcomes = tuple(_hidden(outcome, domain, hide) for outcome in done.outcomes)
+            done = replace(done, outcomes=outcomes, reason=hide.redact(done.reason))
+            task.end(done.status, execution=as_data(done), **_doubts(done))
+
+        task.tell("resumed", run=run)
+        _bring_to_end(task, act)
+
+    def note_crashes(self) -> list[RunRecord]:
+        """Write down, before any run is made, which runs a crash has interrupted.
+
+        Returns:
+            Those of the domains that are served; none where another process runs plans.
+
+        Raises:
+            BBError: log or journal cannot be used.
+        """
+        if self._log is None or not self._log.exists():
+            return []
+        try:
+            with self._running, Ledger(self._log) as ledger:
+                found = note_crashes(ledger, self.domains)
+        except LedgerHeldError:
+            logger.warning("another process runs plans; its runs are not looked at")
+            return []
+        records = [self.find_run(run) for run in found]
+        return [record for record in records if record.domain in self.domains]
+
+    def close(self, timeout_s: float) -> None:
+        """End the decoding of the base; see `Engine.close`."""
+        if self._base is not None:
+            self._base.close(timeout_s)
 
     def views(self, allowed: Callable[[str], bool]) -> list[RunView]:
         """Runs in the log, of domains that are allowed."""
@@ -291,6 +284,40 @@ class Planner:
 def sent_plan(plan: Plan) -> Proposer:
     """What proposes a plan that a request holds."""
     return Proposer("request", lambda: plan_text(plan))
+
+
+def _base_engine(engine: Engine) -> Engine | None:
+    """The base that a rail stands beside, decoding in turn with it; None where there is none."""
+    if not isinstance(engine.model, DualRailForCausalLM):
+        return None
+    limits = replace(engine.limits, packed=False)  # packing would change the attention of both
+    return Engine(engine.model.base, engine.tokenizer, "base", limits, engine.lock)
+
+
+def _bring_to_end(task: PlanTask, act: Callable[[], object]) -> None:
+    try:
+        act()
+    except PlanRefused as refusal:
+        task.fail("refused", refusal)
+    except Exception as error:  # whoever waits for the task must be told
+        if not isinstance(error, BBError):
+            logger.exception("a plan request failed")
+        task.fail("error", error)
+
+
+def _falling_back(task: PlanTask) -> Callable[[Fallback], object]:
+    def tell(fallback: Fallback) -> None:
+        task.fall_back(fallback)
+        data = {"plan": task.id, **asdict(fallback)}
+        logger.warning("a plan made room for the next", extra={"data": data})
+
+    return tell
+
+
+def _hidden(outcome: StepOutcome, domain: Domain, hide: Redactor) -> StepOutcome:
+    """An outcome with its private values as keyed hashes."""
+    result = hide.redact(outcome.result, domain.schema.tools[outcome.tool].private)
+    return replace(outcome, result=result, reason=hide.redact(outcome.reason))
 
 
 def _proposed(proposal: Proposal) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, Literal
 from bb_core.canonical import canonical_json
 from bb_core.errors import BBError
 from bb_core.files import sync_directory
-from bem_kernel.errors import LedgerError
+from bem_kernel.errors import LedgerError, LedgerHeldError
 from bem_kernel.ledger.heads import START, ExportedHead
 from bem_kernel.ledger.record import (
     GENESIS,
@@ -176,7 +176,8 @@ class Ledger:
         sync: "always" acknowledges each entry as `append` returns; "batch" when `commit` returns.
 
     Raises:
-        LedgerError: another process holds it, it is damaged, or it cannot be written.
+        LedgerHeldError: another writer holds it.
+        LedgerError: it is damaged, or cannot be written.
     """
 
     def __init__(self, path: str | Path, sync: SyncPolicy = "always") -> None:
@@ -208,7 +209,7 @@ class Ledger:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise LedgerError(
+            raise LedgerHeldError(
                 "another writer holds this ledger",
                 where=str(self.path),
                 fix="wait for it to end, or use another file",
