@@ -73,9 +73,12 @@ def load_base(
             fix="give a folder written by save_pretrained, or a model id",
         )  # fmt: skip
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=local)
+        # Nothing of a folder is run: no pickle, and no code that its configuration names.
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, local_files_only=local, trust_remote_code=False
+        )
         model, report = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch_dtype(dtype), local_files_only=local,
+            source, dtype=torch_dtype(dtype), local_files_only=local, trust_remote_code=False,
             use_safetensors=True, output_loading_info=True,
         )  # fmt: skip
     except Exception as error:  # transformers raises many kinds: OSError, ValueError, Safetensors…

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from bb_domains.domain import Domain
 
+LORA_WEIGHTS = "adapter_model.safetensors"
+
 
 def attach(
     config: TrainConfig, model: PreTrainedModel, tokenizer, traces: Sequence[Trace], domain: Domain
@@ -87,8 +89,12 @@ def _load_method(
 
         from bb_train.lora import quiet_peft
 
+        if not (folder / LORA_WEIGHTS).is_file():  # or it would unpickle adapter_model.bin
+            raise BBError(f"no {LORA_WEIGHTS}", where=str(folder), fix="train the adapter again")
         with quiet_peft():
             return PeftModel.from_pretrained(base, folder).merge_and_unload()
     from transformers import AutoModelForCausalLM
 
-    return AutoModelForCausalLM.from_pretrained(folder, dtype=base.dtype)
+    return AutoModelForCausalLM.from_pretrained(
+        folder, dtype=base.dtype, use_safetensors=True, trust_remote_code=False
+    )

@@ -94,11 +94,13 @@ def _from_pretrained(
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model)
-        # Never unpickled: a folder with nothing but pytorch_model.bin is refused.
+        # Nothing of it is run: a folder with nothing but pytorch_model.bin is refused, and so is
+        # one whose configuration names code.
+        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
         loaded, report = AutoModelForCausalLM.from_pretrained(
-            model, dtype=getattr(torch, dtype), use_safetensors=True, output_loading_info=True
-        )
+            model, dtype=getattr(torch, dtype), trust_remote_code=False,
+            use_safetensors=True, output_loading_info=True,
+        )  # fmt: skip
     # Whatever is wrong with foreign files (a cut checkpoint, a broken config, no network) surfaces
     # as one of some ten exception types of four packages.
     except Exception as error:
