@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import jsonschema
@@ -28,7 +28,7 @@ def _multiple_of(
 ) -> Iterator[jsonschema.ValidationError]:
     if not isinstance(instance, (int, float)) or isinstance(instance, bool):
         return
-    if Decimal(str(instance)) % Decimal(str(divisor)) != 0:
+    if Fraction(str(instance)) % Fraction(str(divisor)) != 0:  # exact, however large
         yield jsonschema.ValidationError(f"{instance!r} is not a multiple of {divisor}")
 
 

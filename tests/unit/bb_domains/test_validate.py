@@ -21,6 +21,8 @@ def test_hundredths_are_multiples_of_a_hundredth() -> None:
         (0.005, {"multipleOf": 0.01}, False),
         ("0.005", {"multipleOf": 0.01}, True),
         (True, {"multipleOf": 2}, True),
+        (10**60 + 1, {"multipleOf": 2}, False),
+        (1e300, {"multipleOf": 0.01}, True),
         ("ana@example.com", {"format": "email"}, True),
         ("ana@example", {"format": "email"}, False),
         (7, {"format": "email"}, True),
