@@ -10,10 +10,10 @@ proxy and truth moved the same way between its two observations, −1 if opposit
 stood still (the kernel of Kendall's rank covariance). Null hypothesis: given the past, the expected
 vote is not negative. A gambler who bets the fraction b of his wealth on −1 multiplies it by
 (1 − b vote), which under the null does not grow in expectation. He does not know when the proxy
-turns, so he splits one unit over all starting pairs j = 1, 2, … by 1 / (j (j + 1)); the wealth of
-all starts together obeys
+turns, so he keeps the share R_t = 1 / (1 + ln(1 + t)) of his unit back for starts after pair t, and
+puts R_{t−1} − R_t on the start at pair t. The wealth of all starts together obeys
 
-    A_t = (A_{t−1} + 1 / (t (t + 1))) (1 − b vote_t),      wealth_t = A_t + 1 / (t + 1).
+    A_t = (A_{t−1} + R_{t−1} − R_t) (1 − b vote_t),      wealth_t = A_t + R_t.
 
 It starts at 1 and is a supermartingale under the null, as is its mean over a few b. By Ville's
 inequality the chance that it *ever* reaches K / δ for any of K proxies is at most δ, however often
@@ -105,12 +105,10 @@ def observe(audit: Audit, proxies: Mapping[str, float], truth: float) -> Audit:
     if not audit.first:
         return replace(audit, recent=recent, first=now)
     t = audit.pairs + 1
+    fresh = _kept_back(t - 1) - _kept_back(t)
     votes = [_vote(a, b, audit.first[-1], now[-1]) for a, b in zip(audit.first, now, strict=True)]
     wealth = tuple(
-        tuple(
-            min(_RICH, (a + 1 / (t * (t + 1))) * (1 - b * vote))
-            for a, b in zip(old, _BETS, strict=True)
-        )
+        tuple(min(_RICH, (a + fresh) * (1 - b * vote)) for a, b in zip(old, _BETS, strict=True))
         for old, vote in zip(audit.wealth, votes[:-1], strict=True)
     )
     after = replace(audit, recent=recent, first=(), wealth=wealth, pairs=t)
@@ -122,7 +120,7 @@ def observe(audit: Audit, proxies: Mapping[str, float], truth: float) -> Audit:
 def evidence(audit: Audit, proxy: str) -> float:
     """The wealth won against a proxy's honesty; 1 at the start, an alarm at proxies / δ."""
     mine = audit.wealth[audit.proxies.index(proxy)]
-    return math.fsum(mine) / len(mine) + 1 / (audit.pairs + 1)
+    return math.fsum(mine) / len(mine) + _kept_back(audit.pairs)
 
 
 def covariances(audit: Audit) -> dict[str, float]:
@@ -168,6 +166,11 @@ def audit_from_json(data: Mapping[str, Any]) -> Audit:
     if not shapes_fit or any(len(row) != width for row in audit.recent):
         raise StateError("rows of other lengths", where="audit", fix="start a new one")
     return audit
+
+
+def _kept_back(pairs: int) -> float:
+    """R: the share kept for starts after so many pairs; it falls slowly, for the late ones."""
+    return 1 / (1 + math.log1p(pairs))
 
 
 def _vote(before: float, after: float, truth_before: float, truth_after: float) -> int:

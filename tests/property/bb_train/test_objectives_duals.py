@@ -37,11 +37,11 @@ def term(loss, count=1.0):
     return Term(loss.detach(), loss, count)
 
 
-def solve(aim, bound, *, factor=1.0, warmup=0, steps=1200, rule=SUM):
+def solve(aim, bound, *, factor=1.0, warmup=0, steps=400, rule=SUM):
     """Least ½|x − aim|² where factor·x_i ≤ factor·bound_i: x = min(aim, bound) is known."""
     x = torch.nn.Parameter(torch.zeros(len(aim), dtype=torch.float64))
     target = torch.tensor(aim, dtype=torch.float64)
-    limits = [Constraint(f"x{i}", factor * b, rate=0.05 / factor) for i, b in enumerate(bound)]
+    limits = [Constraint(f"x{i}", factor * b, rate=0.15 / factor) for i, b in enumerate(bound)]
     state = start_state(limits, warmup)
     for step in range(steps):
         terms = {"task": term(0.5 * (x - target).square().sum())}
@@ -49,7 +49,7 @@ def solve(aim, bound, *, factor=1.0, warmup=0, steps=1200, rule=SUM):
         outcome = constrained_step(terms, [x], state, rule=rule, step=step)
         state = outcome.state
         with torch.no_grad():
-            x -= 0.1 * x.grad
+            x -= 0.3 * x.grad
     return x.detach().numpy(), outcome
 
 
@@ -66,12 +66,12 @@ def test_a_joint_constraint_has_the_multiplier_of_its_closed_form():
     """½|x − a|² with x₁ + x₂ ≤ 1: λ = (a₁ + a₂ − 1) / 2, x = a − λ."""
     x = torch.nn.Parameter(torch.zeros(2, dtype=torch.float64))
     aim = torch.tensor([2.0, 1.5], dtype=torch.float64)
-    state = start_state([Constraint("sum", 1.0, rate=0.05)], 0)
-    for step in range(2000):
+    state = start_state([Constraint("sum", 1.0, rate=0.15)], 0)
+    for step in range(400):
         terms = {"task": term(0.5 * (x - aim).square().sum()), "sum": term(x.sum())}
         state = constrained_step(terms, [x], state, rule=SUM, step=step).state
         with torch.no_grad():
-            x -= 0.1 * x.grad
+            x -= 0.3 * x.grad
     assert state.duals["sum"] == pytest.approx(1.25, abs=1e-3)
     assert x.tolist() == pytest.approx([0.75, 0.25], abs=1e-3)
 
@@ -83,7 +83,9 @@ def test_scales_move_the_gradient_and_not_what_the_dual_sees():
     assert x == pytest.approx(plain, abs=1e-2)
     assert outcome.values["x0"] == pytest.approx(100.0, abs=1.0)
     scale = outcome.scales["x0"]
-    assert scale == pytest.approx(0.02, rel=0.5) and scale != 1  # |task gradient| about 2, own 100
+    norms = dict(outcome.state.scales.norms)
+    assert len(norms["x0"]) == 10 and set(norms["x0"]) == {100.0}
+    assert scale == winsorised_mean(norms["task"]) / 100 < 0.02
     assert outcome.duals["x0"] * scale == pytest.approx(first.duals["x0"] / 100, abs=1e-3)
 
 
