@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bb_core.errors import BBError
 from bb_core.files import read_yaml
+from bb_domains.variants import Variants
 
 GREETING_CHANCE = 0.3  # of the requests in a skin that has greetings
 
@@ -97,13 +98,14 @@ class Skin(_Strict):
 
 
 @cache
-def load_skins(folder: Path, vocabulary: Vocabulary) -> tuple[Skin, ...]:
+def load_skins(folder: Path, vocabulary: Vocabulary) -> Variants[Skin]:
     """All skins of a folder, in the order of their file names.
 
     Raises:
         BBError: there is none, or a file is not a skin, or lacks a goal or a value.
     """
-    skins = tuple(_load_skin(path, vocabulary) for path in sorted(folder.glob("*.yaml")))
+    paths = sorted(folder.glob("*.yaml"))
+    skins = Variants("wording", (_load_skin(path, vocabulary) for path in paths))
     if not skins:
         raise BBError("holds no wordings", where=str(folder), fix="add a YAML file")
     return skins

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ OVERLAY = Path(__file__).parent / "plan_schema.yaml"
 DOCUMENT = Path(__file__).parent / "openapi.json"
 
 
+@cache
 def plan_schema() -> PlanSchema:
     """The domain as shipped: the stored document with the overlay, at the service's usual port.
 

@@ -15,7 +15,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bb_core.errors import BBError
 from bb_domains.api_json.entities import make_amount, make_city, make_email, make_name
 from bb_domains.api_json.store import (
     CARRIERS,
@@ -26,6 +25,7 @@ from bb_domains.api_json.store import (
     connect,
     opaque_id,
 )
+from bb_domains.variants import Variants
 
 N_ORDERS = 110
 _KEPT_SHOPS = 64
@@ -77,9 +77,9 @@ class Layout:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
-LAYOUTS: Mapping[str, Layout] = {
-    layout.name: layout
-    for layout in (
+LAYOUTS = Variants(
+    "layout",
+    (
         Layout("mixed", False, (60, 24, 13, 3), 70, _hex),
         Layout("new_shop", False, (90, 8, 1, 1), 100, _uuid, (1000, 1999)),
         Layout("in_transit", False, (15, 70, 12, 3), 60, _digits, (2000, 9999)),
@@ -90,20 +90,8 @@ LAYOUTS: Mapping[str, Layout] = {
             "marketplace", True, (50, 35, 10, 5), 110, _short, (1000, 9999), (900, 4_000),
             {"seller": {"id": "s-17", "name": "Fern & Hill"}},
         ),
-    )
-}  # fmt: skip
-
-
-def layout_named(name: str) -> Layout:
-    """The layout of this name.
-
-    Raises:
-        BBError: there is none.
-    """
-    if name not in LAYOUTS:
-        known = ", ".join(LAYOUTS)
-        raise BBError(f"no layout {name!r}", where="domain api_json", fix=f"use one of {known}")
-    return LAYOUTS[name]
+    ),
+)  # fmt: skip
 
 
 def open_shop(layout: Layout, seed: int) -> sqlite3.Connection:

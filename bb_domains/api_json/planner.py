@@ -8,19 +8,20 @@ cancelled at most once, in all splits of one planner together, and no request ap
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 from bb_core.errors import BBError
 from bb_domains.api_json.entities import make_amount, make_city, make_email, make_name
-from bb_domains.api_json.skins import held_out_skins, training_skins
+from bb_domains.api_json.skins import skins
 from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, WORKFLOWS
+from bb_domains.variants import Compositions
 from bb_domains.wordings import Goal, Skin, render
 
 SPLITS: tuple[str, ...] = ("train", "dev", "unseen_wordings", "unseen_compositions", "fresh")
-SINGLE_SHARE = 0.4  # of requests with one or two goals
-HELD_OUT_PAIR_SHARE = 0.25  # of unseen_compositions; the others have three goals
+COMPOSITIONS = Compositions(GOAL_KINDS, (1, 4), pair_share=0.25)
 MOST_TRIES = 200
 
 
@@ -57,6 +58,16 @@ class World:
     spent: set[int]
     noted: set[tuple[str, str]]
     taken_emails: set[str]
+
+    @cached_property
+    def numbers(self) -> list[int]:
+        """Numbers of all orders."""
+        return sorted(self.orders)
+
+    @cached_property
+    def customers(self) -> list[str]:
+        """Identifiers of all customers."""
+        return sorted(self.emails)
 
     @classmethod
     def read(cls, auditor: Auditor) -> World:
@@ -98,51 +109,18 @@ class PlannedRequest:
         return tuple(int(slot["number"]) for slot in slots if "number" in slot)
 
 
-def held_out_pairs() -> frozenset[tuple[str, str]]:
-    """The ordered pairs of goal kinds that training never sees: 16 of 64.
-
-    Each kind comes first in two of them and second in two, so training has seen every kind in both
-    places.
-    """
-    n = len(GOAL_KINDS)
-    return frozenset(
-        (kind, GOAL_KINDS[(i + offset) % n])
-        for i, kind in enumerate(GOAL_KINDS)
-        for offset in (1, 4)
-    )
-
-
-def training_pairs() -> tuple[tuple[str, str], ...]:
-    """The ordered pairs of goal kinds that training may see: 48 of 64."""
-    held_out = held_out_pairs()
-    pairs = ((first, second) for first in GOAL_KINDS for second in GOAL_KINDS)
-    return tuple(pair for pair in pairs if pair not in held_out)
-
-
 def composition(split: str, rng: random.Random) -> tuple[str, ...]:
-    """The goal kinds of one request of a split.
-
-    `unseen_compositions`: three goals (3/4) or a held-out pair. `fresh`: one to three goals, any.
-    The others: one goal (2/5) or a training pair.
-    """
-    if split == "unseen_compositions":
-        if rng.random() < HELD_OUT_PAIR_SHARE:
-            return rng.choice(sorted(held_out_pairs()))
-        return tuple(rng.choice(GOAL_KINDS) for _ in range(3))
+    """The goal kinds of one request of a split; `fresh`: one to three goals, any."""
     if split == "fresh":
         return tuple(rng.choice(GOAL_KINDS) for _ in range(rng.randint(1, 3)))
-    if rng.random() < SINGLE_SHARE:
-        return (rng.choice(GOAL_KINDS),)
-    return rng.choice(training_pairs())
+    return COMPOSITIONS.draw(split, rng)
 
 
-def skins_of(split: str) -> tuple[Skin, ...]:
-    """The skins that a split draws from."""
-    if split == "unseen_wordings":
-        return held_out_skins()
+def _skins_of(split: str) -> tuple[Skin, ...]:
+    known = skins()
     if split == "fresh":
-        return training_skins() + held_out_skins()
-    return training_skins()
+        return known.of("train") + known.of("unseen_wordings")
+    return known.of(split)
 
 
 class RequestPlanner:
@@ -156,8 +134,6 @@ class RequestPlanner:
     def __init__(self, world: World, seed: int) -> None:
         self._world = world
         self._seed = seed
-        self._numbers = sorted(world.orders)
-        self._customers = sorted(world.emails)
         self._texts: set[str] = set()
 
     def plan(self, split: str, n: int) -> Iterator[PlannedRequest]:
@@ -175,11 +151,8 @@ class RequestPlanner:
 
     def _request(self, split: str, rng: random.Random) -> PlannedRequest:
         for _ in range(MOST_TRIES):
-            skin = rng.choice(skins_of(split))
-            wishes: dict[str, Goal] = {}  # by customer: no two goals of a request share one
-            for kind in composition(split, rng):
-                customer, goal = self._goal(kind, wishes, rng)
-                wishes[customer] = goal
+            skin = rng.choice(_skins_of(split))
+            wishes = granted_goals(self._world, composition(split, rng), rng)
             text = render(skin, tuple(wishes.values()), rng)
             if text not in self._texts:
                 self._texts.add(text)
@@ -187,54 +160,6 @@ class RequestPlanner:
                     self._promise(customer, goal)
                 return PlannedRequest(split, skin.name, text, tuple(wishes.values()), tuple(wishes))
         raise BBError("no new request found", where=f"requests: {split}", fix="ask for fewer")
-
-    def _goal(self, kind: str, taken: Container[str], rng: random.Random) -> tuple[str, Goal]:
-        """A goal that the service will grant, and its customer, who is not in `taken`."""
-        make = self._order_goal if WORKFLOWS[kind].target == "order" else self._customer_goal
-        for _ in range(MOST_TRIES):
-            found = make(kind, rng)
-            if found is not None and found[0] not in taken:
-                return found
-        raise BBError(
-            f"the service has no order or customer left for {kind}",
-            where="requests",
-            fix="start the service on a new database file, or ask for fewer requests",
-        )
-
-    def _order_goal(self, kind: str, rng: random.Random) -> tuple[str, Goal] | None:
-        number = rng.choice(self._numbers)
-        order = self._world.orders[number]
-        if kind != "track" and number in self._world.spent:
-            return None
-        if kind in ("cancel", "city", "priority") and order["status"] == "delivered":
-            return None
-        customer = order["customer_id"]
-        slots: dict[str, int | float | str] = {"number": number}
-        if WORKFLOWS[kind].confirms_owner:
-            slots["email"] = self._world.emails[customer]
-        if kind == "refund":
-            slots["amount"] = _refund_amount(order["total"], rng)
-            slots["reason"] = rng.choice(REASONS)
-        elif kind == "city":
-            slots["city"] = make_city(rng)
-        elif kind == "priority":
-            slots["level"] = rng.choice(LEVELS)
-        return customer, Goal(kind, slots)
-
-    def _customer_goal(self, kind: str, rng: random.Random) -> tuple[str, Goal] | None:
-        customer = rng.choice(self._customers)
-        slots: dict[str, int | float | str] = {"email": self._world.emails[customer]}
-        if kind == "email":
-            slots["new_email"] = make_email(rng, *make_name(rng))
-            if slots["new_email"] in self._world.taken_emails:
-                return None
-        elif kind == "voucher":
-            slots["amount"] = in_units(make_amount(rng, 200, 20_000))
-        else:
-            slots["tag"] = rng.choice(TAGS)
-            if (customer, slots["tag"]) in self._world.noted:
-                return None
-        return customer, Goal(kind, slots)
 
     def _promise(self, customer: str, goal: Goal) -> None:
         """Remember what the goal will change, for the requests that come after."""
@@ -245,6 +170,66 @@ class RequestPlanner:
             self._world.taken_emails.add(str(goal.slots["new_email"]))
         elif goal.kind == "note":
             self._world.noted.add((customer, str(goal.slots["tag"])))
+
+
+def granted_goals(world: World, kinds: tuple[str, ...], rng: random.Random) -> dict[str, Goal]:
+    """Goals of these kinds that the service will grant, by customer: no two of them share one.
+
+    Raises:
+        BBError: the service has no suitable order or customer left.
+    """
+    wishes: dict[str, Goal] = {}
+    for kind in kinds:
+        make = _order_goal if WORKFLOWS[kind].target == "order" else _customer_goal
+        for _ in range(MOST_TRIES):
+            found = make(world, kind, rng)
+            if found is not None and found[0] not in wishes:
+                wishes[found[0]] = found[1]
+                break
+        else:
+            raise BBError(
+                f"the service has no order or customer left for {kind}",
+                where="requests",
+                fix="start the service on a new database file, or ask for fewer requests",
+            )
+    return wishes
+
+
+def _order_goal(world: World, kind: str, rng: random.Random) -> tuple[str, Goal] | None:
+    number = rng.choice(world.numbers)
+    order = world.orders[number]
+    if kind != "track" and number in world.spent:
+        return None
+    if kind in ("cancel", "city", "priority") and order["status"] == "delivered":
+        return None
+    customer = order["customer_id"]
+    slots: dict[str, int | float | str] = {"number": number}
+    if WORKFLOWS[kind].confirms_owner:
+        slots["email"] = world.emails[customer]
+    if kind == "refund":
+        slots["amount"] = _refund_amount(order["total"], rng)
+        slots["reason"] = rng.choice(REASONS)
+    elif kind == "city":
+        slots["city"] = make_city(rng)
+    elif kind == "priority":
+        slots["level"] = rng.choice(LEVELS)
+    return customer, Goal(kind, slots)
+
+
+def _customer_goal(world: World, kind: str, rng: random.Random) -> tuple[str, Goal] | None:
+    customer = rng.choice(world.customers)
+    slots: dict[str, int | float | str] = {"email": world.emails[customer]}
+    if kind == "email":
+        slots["new_email"] = make_email(rng, *make_name(rng))
+        if slots["new_email"] in world.taken_emails:
+            return None
+    elif kind == "voucher":
+        slots["amount"] = in_units(make_amount(rng, 200, 20_000))
+    else:
+        slots["tag"] = rng.choice(TAGS)
+        if (customer, slots["tag"]) in world.noted:
+            return None
+    return customer, Goal(kind, slots)
 
 
 def in_units(cents: int) -> int | float:

@@ -6,12 +6,11 @@ who plans can know it; the service refuses what breaks it.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bb_core.errors import BBError
+from bb_domains.variants import Variants
 from bb_domains.wordings import Goal
 
 
@@ -43,14 +42,10 @@ class Policy:
     """
 
     name: str
-    held_out: bool = False
+    held_out: bool
     prerequisites: tuple[Prerequisite, ...] = ()
     caps: Mapping[str, float] = field(default_factory=dict)
     says: tuple[str, ...] = ()
-
-    def statement(self, rng: random.Random) -> str:
-        """The policy in words, with a space before it; empty if there is nothing to state."""
-        return f" {rng.choice(self.says)}" if self.says else ""
 
     def grants(self, goals: Sequence[Goal], tool_of: Mapping[str, str]) -> bool:
         """Whether no goal asks for more than its tool may give."""
@@ -61,82 +56,52 @@ class Policy:
         )
 
 
-def _tracked_first(name: str, held_out: bool, tool: str, *says: str) -> Policy:
-    return Policy(name, held_out, (Prerequisite(tool, "track_shipment"),), says=says)
+def _tracked_first(tool: str) -> tuple[Prerequisite, ...]:
+    return (Prerequisite(tool, "track_shipment"),)
 
 
-POLICIES: Mapping[str, Policy] = {
-    policy.name: policy
-    for policy in (
-        Policy("standard"),
-        _tracked_first(
-            "track_before_cancel",
-            False,
-            "cancel_order",
-            "House rule: track the shipment of an order before you cancel it.",
-            "We never cancel an order whose shipment was not tracked first.",
-        ),
-        _tracked_first(
-            "track_before_redirect",
-            False,
-            "change_city",
-            "House rule: track the shipment before you change the city of an order.",
-            "The city of an order only changes after its shipment was tracked.",
+POLICIES = Variants(
+    "policy",
+    (
+        Policy("standard", False),
+        Policy(
+            "track_before_cancel", False, _tracked_first("cancel_order"), {},
+            ("House rule: track the shipment of an order before you cancel it.",
+             "We never cancel an order whose shipment was not tracked first."),
         ),
         Policy(
-            "call_before_voucher",
-            False,
-            (Prerequisite("issue_voucher", "add_note", {"tag": "call_back"}),),
-            says=(
-                "House rule: note a call back before you issue a voucher.",
-                "Whoever gets a voucher is noted for a call back first.",
-            ),
+            "track_before_redirect", False, _tracked_first("change_city"), {},
+            ("House rule: track the shipment before you change the city of an order.",
+             "The city of an order only changes after its shipment was tracked."),
         ),
         Policy(
-            "capped_refunds",
-            False,
-            caps={"refund_order": 100},
-            says=("House rule: no refund above 100.", "Refunds here never exceed 100."),
-        ),
-        _tracked_first(
-            "track_before_refund",
-            True,
-            "refund_order",
-            "House rule: track the shipment of an order before you refund it.",
-            "An order is only refunded after its shipment was tracked.",
-        ),
-        _tracked_first(
-            "track_before_priority",
-            True,
-            "set_priority",
-            "House rule: track the shipment of an order before you set its priority.",
+            "call_before_voucher", False,
+            (Prerequisite("issue_voucher", "add_note", {"tag": "call_back"}),), {},
+            ("House rule: note a call back before you issue a voucher.",
+             "Whoever gets a voucher is noted for a call back first."),
         ),
         Policy(
-            "watch_before_email",
-            True,
-            (Prerequisite("update_email", "add_note", {"tag": "fraud_watch"}),),
-            says=(
-                "House rule: note a fraud watch before you change an email address.",
-                "Whoever changes their email is noted for fraud watch first.",
-            ),
+            "capped_refunds", False, (), {"refund_order": 100},
+            ("House rule: no refund above 100.", "Refunds here never exceed 100."),
         ),
         Policy(
-            "capped_vouchers",
-            True,
-            caps={"issue_voucher": 50},
-            says=("House rule: no voucher above 50.",),
+            "track_before_refund", True, _tracked_first("refund_order"), {},
+            ("House rule: track the shipment of an order before you refund it.",
+             "An order is only refunded after its shipment was tracked."),
         ),
-    )
-}
-
-
-def policy_named(name: str) -> Policy:
-    """The policy of this name.
-
-    Raises:
-        BBError: there is none.
-    """
-    if name not in POLICIES:
-        known = ", ".join(POLICIES)
-        raise BBError(f"no policy {name!r}", where="domain api_json", fix=f"use one of {known}")
-    return POLICIES[name]
+        Policy(
+            "track_before_priority", True, _tracked_first("set_priority"), {},
+            ("House rule: track the shipment of an order before you set its priority.",),
+        ),
+        Policy(
+            "watch_before_email", True,
+            (Prerequisite("update_email", "add_note", {"tag": "fraud_watch"}),), {},
+            ("House rule: note a fraud watch before you change an email address.",
+             "Whoever changes their email is noted for fraud watch first."),
+        ),
+        Policy(
+            "capped_vouchers", True, (), {"issue_voucher": 50},
+            ("House rule: no voucher above 50.",),
+        ),
+    ),
+)  # fmt: skip

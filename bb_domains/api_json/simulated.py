@@ -19,8 +19,8 @@ from jsonschema.protocols import Validator
 
 from bb_domains.api_json import plan_schema
 from bb_domains.api_json.in_process import InProcessSession
-from bb_domains.api_json.layouts import Layout, layout_named, open_shop, restored
-from bb_domains.api_json.policies import Policy, Prerequisite, policy_named
+from bb_domains.api_json.layouts import LAYOUTS, Layout, open_shop, restored
+from bb_domains.api_json.policies import POLICIES, Policy, Prerequisite
 from bb_domains.api_json.rules import Rules
 from bb_domains.api_json.workflows import WORKFLOWS
 from bb_domains.simulation import Request
@@ -146,7 +146,7 @@ def simulated(request: Request) -> SimulatedService:
     Raises:
         BBError: the request names no layout or policy of this domain.
     """
-    layout, policy = layout_named(request.layout), policy_named(request.policy)
+    layout, policy = LAYOUTS[request.layout], POLICIES[request.policy]
     db = open_shop(layout, request.seed)
     return SimulatedService(db, layout, policy, _subjects(db, policy, request.label))
 

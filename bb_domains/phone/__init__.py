@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SCHEMA = Path(__file__).parent / "plan_schema.yaml"
 
 
+@cache
 def plan_schema() -> PlanSchema:
     """The domain as shipped.
 

@@ -26,10 +26,10 @@ def draw(
     from bb_domains.phone.drawing import svg_text
     from bb_domains.phone.elements import load_book
     from bb_domains.phone.handset import make_handset
-    from bb_domains.phone.layouts import layout_named
-    from bb_domains.phone.policies import policy_named
+    from bb_domains.phone.layouts import LAYOUTS
+    from bb_domains.phone.policies import POLICIES
 
-    phone = make_handset(layout_named(layout), policy_named("open"), seed)
+    phone = make_handset(LAYOUTS[layout], POLICIES["open"], seed)
     book = load_book()
     if screen not in book.screens:
         known = ", ".join(book.screens)

@@ -16,8 +16,8 @@ from bb_domains.phone.adb import AdbDevice
 from bb_domains.phone.driver import Driver
 from bb_domains.phone.elements import ELEMENTS, load_book
 from bb_domains.phone.handset import make_handset
-from bb_domains.phone.layouts import layout_named
-from bb_domains.phone.policies import policy_named
+from bb_domains.phone.layouts import LAYOUTS
+from bb_domains.phone.policies import POLICIES
 from bb_domains.phone.simulated import SECRETS
 from bb_domains.schema import PlanSchema
 from bb_domains.tools import Adapters
@@ -33,7 +33,7 @@ def open_phone(schema: PlanSchema, environment: Mapping[str, str]) -> Iterator[A
     book = load_book(Path(environment.get("BB_PHONE_ELEMENTS", ELEMENTS)))
     adb = environment.get("BB_PHONE_ADB", "")
     if not adb:
-        phone = make_handset(layout_named("plain"), policy_named("open"), 0)
+        phone = make_handset(LAYOUTS["plain"], POLICIES["open"], 0)
         yield Driver(phone, load_book(), SECRETS)
         return
     names = {name for tool in schema.tools.values() for name in tool.secrets.values()}

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bb_core.errors import BBError
 from bb_domains.phone.elements import load_book
 from bb_domains.phone.tree import Bounds, Node
+from bb_domains.variants import Variants
 
 Part = Literal["field", "button", "label", "switch", "row", "extra"]
 
@@ -61,9 +61,9 @@ class Layout:
     extras: int = 1
 
 
-LAYOUTS: Mapping[str, Layout] = {
-    layout.name: layout
-    for layout in (
+LAYOUTS = Variants(
+    "layout",
+    (
         Layout("plain", False),
         Layout("toolbar", False, above=True, icons=True, columns=3, nest=3),
         Layout("large_text", False, (1080, 2340), 260, 1, capitals=True, columns=1, nest=2),
@@ -74,8 +74,8 @@ LAYOUTS: Mapping[str, Layout] = {
             "dense", True, (1440, 3120), 120, 1, ids=False, labels=True, above=True, columns=3,
             capitals=True, nest=2, extras=3,
         ),
-    )
-}  # fmt: skip
+    ),
+)  # fmt: skip
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "contacts": ("Import", "Share all", "New group"),
@@ -129,18 +129,6 @@ class Picture:
     items: tuple[Item, ...]
     scroll: int = 0
     keyboard: bool = False
-
-
-def layout_named(name: str) -> Layout:
-    """The layout of this name.
-
-    Raises:
-        BBError: there is none.
-    """
-    if name not in LAYOUTS:
-        known = ", ".join(LAYOUTS)
-        raise BBError(f"no layout {name!r}", where="domain phone", fix=f"use one of {known}")
-    return LAYOUTS[name]
 
 
 def extras(layout: Layout, screen: str, rng: random.Random) -> tuple[Item, ...]:

@@ -21,8 +21,8 @@ from bb_core.errors import BBError
 from bb_domains.phone.driver import TOOLS, Driver
 from bb_domains.phone.elements import load_book
 from bb_domains.phone.handset import BANK_PIN, PIN, Change, Handset, make_handset
-from bb_domains.phone.layouts import layout_named
-from bb_domains.phone.policies import ALLOWED, Policy, policy_named
+from bb_domains.phone.layouts import LAYOUTS
+from bb_domains.phone.policies import ALLOWED, POLICIES, Policy
 from bb_domains.phone.tree import Point
 from bb_domains.simulation import Request
 from bb_domains.tools import ToolFailed
@@ -130,17 +130,17 @@ def simulated(request: Request) -> PhoneSimulator:
     Raises:
         BBError: the request names no layout or policy of this domain.
     """
-    layout, policy = layout_named(request.layout), policy_named(request.policy)
-    return PhoneSimulator(make_handset(layout, policy, request.seed), _asked(request.label, policy))
+    layout, policy = LAYOUTS[request.layout], POLICIES[request.policy]
+    asked = asked_changes(request.label.get("goals", ()), policy)
+    return PhoneSimulator(make_handset(layout, policy, request.seed), asked)
 
 
-def _asked(label: Mapping[str, Any], policy: Policy) -> Counter[Change]:
-    """The changes that a request asks for, the permissions that its policy grants included."""
+def asked_changes(goals: Iterable[Mapping[str, Any]], policy: Policy) -> Counter[Change]:
+    """The changes that goals ask for, the permissions that a policy grants included."""
     asked: Counter[Change] = Counter(
         ("grant", answer.permission) for answer in policy.asks.values() if answer.say == "allow"
     )
-    for goal in label.get("goals", ()):
-        asked[_change(goal)] += 1
+    asked.update(_change(goal) for goal in goals)
     return asked
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 from bb_domains.phone.handset import SWITCHES
 from bb_domains.phone.workflows import GOAL_KINDS
+from bb_domains.variants import Variants
 from bb_domains.wordings import Skin, Vocabulary, load_skins
 
-WORDINGS_DIR = Path(__file__).parent / "wordings"
 VOCABULARY = Vocabulary(goals=GOAL_KINDS, words=(("switch", SWITCHES), ("state", ("on", "off"))))
 
 
-def skins(*, held_out: bool) -> tuple[Skin, ...]:
-    """The skins that training may see, or those kept for `unseen_wordings`."""
-    return tuple(s for s in load_skins(WORDINGS_DIR, VOCABULARY) if s.held_out == held_out)
+def skins() -> Variants[Skin]:
+    """All of them."""
+    return load_skins(Path(__file__).parent / "wordings", VOCABULARY)

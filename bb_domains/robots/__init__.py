@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ SCHEMA = Path(__file__).parent / "plan_schema.yaml"
 URL, SEED, LAYOUT, POLICY = (f"BB_ROBOTS_{name}" for name in ("URL", "SEED", "LAYOUT", "POLICY"))
 
 
+@cache
 def plan_schema() -> PlanSchema:
     """The domain as shipped.
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from bb_domains.robots.grid import Cell, Grid, around, reachable
+from bb_domains.variants import Variants
 
 MOST_NUMBER = 40  # of a place; tags and rooms of one building share no pattern to learn by heart
 
@@ -108,10 +109,13 @@ def make_floor(layout: str, rng: random.Random) -> Floor:
     Args:
         layout: one of `LAYOUTS`.
         rng: makes it.
+
+    Raises:
+        BBError: there is no such layout.
     """
+    drawn = LAYOUTS[layout]
     while True:
-        draft = _DRAW[layout](rng)
-        floor = _finished(layout, draft)
+        floor = _finished(layout, drawn.draw(rng))
         if floor is not None:
             return floor
 
@@ -263,13 +267,23 @@ def _divide(draft: _Draft, left: int, top: int, right: int, bottom: int) -> None
         _divide(draft, *part)
 
 
-_DRAW: dict[str, Callable[[random.Random], _Draft]] = {
-    "rooms": _rooms,
-    "ring": _ring,
-    "warehouse": _warehouse,
-    "hall": _hall,
-    "ward": _ward,
-    "maze": _maze,
-}
-LAYOUTS: tuple[str, ...] = ("rooms", "ring", "warehouse", "hall")
-HELD_OUT_LAYOUTS: tuple[str, ...] = ("ward", "maze")
+@dataclass(frozen=True)
+class Layout:
+    """A kind of floor plan: its name, whether training never sees it, what draws one."""
+
+    name: str
+    held_out: bool
+    draw: Callable[[random.Random], _Draft]
+
+
+LAYOUTS = Variants(
+    "layout",
+    (
+        Layout("rooms", False, _rooms),
+        Layout("ring", False, _ring),
+        Layout("warehouse", False, _warehouse),
+        Layout("hall", False, _hall),
+        Layout("ward", True, _ward),
+        Layout("maze", True, _maze),
+    ),
+)

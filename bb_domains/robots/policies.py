@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from bb_domains.variants import Variants
+
 Pace = Literal["slow", "normal", "fast"]
 PACES: tuple[Pace, ...] = ("slow", "normal", "fast")
 WAYS: tuple[str, ...] = ("safe", "short")
@@ -37,22 +39,17 @@ class Policy:
     doors_shut: int
 
 
-POLICIES: dict[str, Policy] = {
-    policy.name: policy
-    for policy in (
+POLICIES = Variants(
+    "policy",
+    (
         Policy("standard", False, "fast", 2, 2, 1, 4000, 10, 40),
         Policy("visitors", False, "normal", 2, 4, 1, 4000, 10, 20),
         Policy("light_loads", False, "fast", 2, 1, 2, 1500, 15, 40),
         Policy("closed_doors", False, "normal", 2, 2, 0, 4000, 10, 90),
         Policy("night", True, "fast", 2, 1, 3, 2500, 25, 80),
         Policy("open_day", True, "normal", 3, 5, 2, 3000, 15, 0),
-    )
-}
-
-
-def policy_names(*, held_out: bool) -> tuple[str, ...]:
-    """The policies that training sees, or those kept for evaluation."""
-    return tuple(name for name, policy in POLICIES.items() if policy.held_out == held_out)
+    ),
+)
 
 
 def slower(one: Pace, two: Pace) -> Pace:

@@ -10,8 +10,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from bb_core.errors import BBError
-from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS, Floor, Place, make_floor
+from bb_domains.robots.floors import Floor, Place, make_floor
 from bb_domains.robots.grid import Cell, Grid, around, cheapest_way, distance, reachable
 from bb_domains.robots.policies import POLICIES, Policy
 
@@ -138,9 +137,9 @@ def make_world(seed: int, layout: str, policy: str) -> World:
     Raises:
         BBError: there is no such layout or policy.
     """
-    _check_names(layout, policy)
+    rules = POLICIES[policy]
     rng = random.Random(f"{seed}/{layout}/{policy}")
-    floor, rules = make_floor(layout, rng), POLICIES[policy]
+    floor = make_floor(layout, rng)
     charger = floor.places[0]
     start = charger.stands[0]
     stands = floor.grid.bits(cell for place in floor.places for cell in place.stands)
@@ -159,15 +158,6 @@ def make_world(seed: int, layout: str, policy: str) -> World:
         _items(floor.places, rng),
         {door.id for door in doors if rng.randrange(100) >= rules.doors_shut},
     )
-
-
-def _check_names(layout: str, policy: str) -> None:
-    known = (*LAYOUTS, *HELD_OUT_LAYOUTS)
-    if layout not in known:
-        raise BBError(f"no layout {layout!r}", where="robots", fix=f"use one of {', '.join(known)}")
-    if policy not in POLICIES:
-        fix = f"use one of {', '.join(POLICIES)}"
-        raise BBError(f"no policy {policy!r}", where="robots", fix=fix)
 
 
 def _obstacles(grid: Grid, start: Cell, cells: Sequence[Cell], rng: random.Random) -> set[Cell]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ URL = "BB_SOCIAL_URL"
 SEED, LAYOUT, POLICY = "BB_SOCIAL_SEED", "BB_SOCIAL_LAYOUT", "BB_SOCIAL_POLICY"
 
 
+@cache
 def plan_schema() -> PlanSchema:
     """The domain as shipped.
 

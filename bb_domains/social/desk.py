@@ -12,6 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeVar, get_args
 
 from bb_core.errors import BBError
@@ -66,7 +67,7 @@ class Desk:
             raise BBError("no such tool", where=f"tool {tool}", fix=f"use {', '.join(_TOOLS)}")
         given = {"key": idempotency_key, **args} if tool in _KEYED else dict(args)
         try:
-            inspect.signature(act).bind(self, **given)
+            _signature(act).bind(self, **given)
         except TypeError as error:
             raise ToolFailed(tool, BAD_VALUE, str(error)) from None
         try:
@@ -318,6 +319,7 @@ def mentions(text: str, audience: Audience) -> list[str]:
     return sorted(set(_MENTION.findall(text))) if audience in ("direct", "internal") else []
 
 
+_signature = cache(inspect.signature)
 _KEYED = frozenset({"draft_post", "draft_reply", "draft_message", "publish", "schedule", "send"})
 _TOOLS: dict[str, Callable[..., dict[str, Any]]] = {
     name: getattr(Desk, f"_{name}")

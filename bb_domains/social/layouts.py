@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bb_core.errors import BBError
-from bb_domains.social.records import Channel
+from bb_domains.social.records import Audience, Channel
+from bb_domains.variants import Variants
 
 
 @dataclass(frozen=True)
@@ -32,91 +32,49 @@ class Layout:
     n_statuses: int = 8
 
 
-LAYOUTS: Mapping[str, Layout] = {
-    layout.name: layout
-    for layout in (
+def _channels(widest: Mapping[str, Audience]) -> tuple[Channel, ...]:
+    return tuple(Channel(name, audience) for name, audience in widest.items())
+
+
+LAYOUTS = Variants(
+    "layout",
+    (
         Layout(
-            "club",
-            False,
-            (
-                Channel("board", "public"),
-                Channel("members", "followers"),
-                Channel("committee", "internal"),
-            ),
+            "club", False,
+            _channels({"board": "public", "members": "followers", "committee": "internal"}),
             ("the spring regatta", "the boathouse", "the youth training", "the annual meeting"),
         ),
         Layout(
-            "shop",
-            False,
-            (Channel("news", "public"), Channel("offers", "public"), Channel("staff", "internal")),
+            "shop", False,
+            _channels({"news": "public", "offers": "public", "staff": "internal"}),
             ("the repair counter", "the winter sale", "the new bike range", "the stocktaking"),
-            n_contacts=12,
-            n_messages=10,
+            n_contacts=12, n_messages=10,
         ),
         Layout(
-            "library",
-            False,
-            (
-                Channel("events", "public"),
-                Channel("readers", "followers"),
-                Channel("desk", "internal"),
-            ),
+            "library", False,
+            _channels({"events": "public", "readers": "followers", "desk": "internal"}),
             ("the reading room", "the story hour", "the map collection", "the late opening"),
         ),
         Layout(
-            "clinic",
-            False,
-            (
-                Channel("notices", "public"),
-                Channel("patients", "followers"),
-                Channel("rota", "internal"),
-                Channel("ward", "internal"),
-            ),
+            "clinic", False,
+            _channels({"notices": "public", "patients": "followers", "rota": "internal",
+                       "ward": "internal"}),
             ("the flu jab week", "the waiting room", "the blood donation", "the night service"),
             n_contacts=14,
         ),
         Layout(
-            "museum",
-            True,
-            (
-                Channel("gallery", "public"),
-                Channel("patrons", "followers"),
-                Channel("guides", "internal"),
-                Channel("depot", "internal"),
-            ),
+            "museum", True,
+            _channels({"gallery": "public", "patrons": "followers", "guides": "internal",
+                       "depot": "internal"}),
             ("the porcelain show", "the guided tour", "the roof terrace", "the lecture series"),
             n_statuses=12,
         ),
         Layout(
-            "campus",
-            True,
-            (
-                Channel("square", "public"),
-                Channel("alumni", "followers"),
-                Channel("open-lab", "public"),
-                Channel("senate", "internal"),
-                Channel("tutors", "internal"),
-            ),
+            "campus", True,
+            _channels({"square": "public", "alumni": "followers", "open-lab": "public",
+                       "senate": "internal", "tutors": "internal"}),
             ("the summer school", "the canteen", "the entrance exam", "the robotics fair"),
-            n_contacts=16,
-            n_messages=12,
+            n_contacts=16, n_messages=12,
         ),
-    )
-}
-
-
-def layout_names(*, held_out: bool) -> tuple[str, ...]:
-    """The layouts that training sees, or those kept for evaluation."""
-    return tuple(name for name, layout in LAYOUTS.items() if layout.held_out == held_out)
-
-
-def layout_named(name: str) -> Layout:
-    """The layout of this name.
-
-    Raises:
-        BBError: there is none.
-    """
-    if name not in LAYOUTS:
-        known = ", ".join(LAYOUTS)
-        raise BBError(f"no layout {name!r}", where="domain social", fix=f"use one of {known}")
-    return LAYOUTS[name]
+    ),
+)  # fmt: skip

@@ -1,67 +1,49 @@
 """Requests of every split: which wishes, in which organisation, under which rules, in which words.
 
 A request is kept if its plan succeeds in its world with every guard holding and no incident, so
-what users ask for is what a careful desk would grant. Wording, layout, policy and composition are
-drawn apart from each other; each `unseen_` split holds out one of them and keeps the others. No
-text of `train` is one of another split, whatever the seeds.
+what users ask for is what a careful desk would grant.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from bb_core.canonical import sha256_hex
-from bb_core.errors import BBError
-from bb_core.plan import Plan
+from bb_domains.requests import Case, draw_requests
 from bb_domains.schema import PlanSchema
 from bb_domains.simulation import Request, Trial
-from bb_domains.social.layouts import layout_names
+from bb_domains.social.layouts import LAYOUTS
 from bb_domains.social.people import make_person
-from bb_domains.social.policies import POLICIES, Rules, policy_names
+from bb_domains.social.policies import POLICIES, Occasion, Rules
 from bb_domains.social.records import AUDIENCES, DAYS
 from bb_domains.social.simulated import SocialSimulator
 from bb_domains.social.skins import skins
 from bb_domains.social.texts import Written, write
-from bb_domains.social.workflows import GOAL_KINDS, WRITING, make_plan
+from bb_domains.social.workflows import GOAL_KINDS, make_plan
 from bb_domains.social.world import World, make_world
-from bb_domains.wordings import Goal, Value, render
+from bb_domains.variants import Compositions
+from bb_domains.wordings import Goal, Value
 
-SINGLE_SHARE = 0.4
+COMPOSITIONS = Compositions(GOAL_KINDS, (1, 4))
 PERSONAL_SHARE = 0.35  # of the texts
 STRANGER_SHARE = 0.3  # of the personal ones: about somebody on no list, without a name
-HELD_OUT_PAIR_SHARE = 0.4  # of unseen_compositions; the others have three goals
-MOST_DRAWS = 500  # of kinds, words and rules
-MOST_WORLDS = 40  # for one of them
+MOST_WORLDS = 40  # for one draw of kinds, words and rules
 
-
-def held_out_pairs() -> frozenset[tuple[str, str]]:
-    """The ordered pairs of goals that training never sees: 16 of 64.
-
-    Each kind comes first in two of them and second in two.
-    """
-    n = len(GOAL_KINDS)
-    return frozenset(
-        (k, GOAL_KINDS[(i + by) % n]) for i, k in enumerate(GOAL_KINDS) for by in (1, 4)
-    )
-
-
-def composition(split: str, rng: random.Random) -> tuple[str, ...]:
-    """The goal kinds of one request of a split, in order."""
-    if split == "unseen_compositions":
-        if rng.random() < HELD_OUT_PAIR_SHARE:
-            return rng.choice(sorted(held_out_pairs()))
-        return tuple(rng.choice(GOAL_KINDS) for _ in range(3))
-    if rng.random() < SINGLE_SHARE:
-        return (rng.choice(GOAL_KINDS),)
-    pairs = ((one, two) for one in GOAL_KINDS for two in GOAL_KINDS)
-    return rng.choice([pair for pair in pairs if pair not in held_out_pairs()])
+_POSTS: tuple[Occasion, ...] = ("internal", "followers", "public")
+_OCCASIONS: Mapping[str, tuple[Occasion, ...]] = {
+    "post": _POSTS,
+    "schedule": _POSTS,
+    "answer": ("answer",),
+    "message": ("direct",),
+}
+"""What may be approved, by kind of goal; of posts, the one that is their audience."""
 
 
 def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator[Request]:
-    """`n` requests of a split, no two with the same text.
+    """`n` requests of a split; see `requests.draw_requests`.
 
     Args:
         schema: the domain's; its guards are looked at.
@@ -72,55 +54,37 @@ def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator
     Raises:
         BBError: no further request is found.
     """
-    rng = random.Random(f"social/{seed}/{split}")
-    trial = Trial.of(schema)
-    texts: set[str] = set()
-    for i in range(n):
-        request = _request(trial, f"{split}-{seed}-{i}", split, rng, texts)
-        texts.add(request.text)
-        yield request
+    return draw_requests(partial(_cases, Trial.of(schema), split), split, n, seed)
 
 
-def is_training_text(text: str) -> bool:
-    """Whether a text may be in `train`; three in four may, and are in no other split, any seed."""
-    return int(sha256_hex(text.encode())[:8], 16) % 4 != 0
+def _cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
+    kinds = COMPOSITIONS.draw(split, rng)
+    skin, layout = skins().draw(split, rng), LAYOUTS.draw(split, rng)
+    policy = POLICIES.draw(split, rng)
+    if not _matters(policy.rules, {one for kind in kinds for one in _OCCASIONS.get(kind, ())}):
+        return
+    for _ in range(MOST_WORLDS):
+        seed = rng.randrange(1 << 32)
+        world = make_world(seed, layout.name, policy.name)
+        wishes = Wishes(world, rng)
+        if not all(wishes.add(kind) for kind in kinds):
+            continue
+        if not _matters(policy.rules, wishes.occasions()):
+            continue
+        goals, private = tuple(wishes.goals), tuple(wishes.private)
+        plan = make_plan(goals, policy.rules, wishes.personal)
+        if trial.succeeds(SocialSimulator(world, private), plan):
+            label = {"private": list(private)}
+            yield Case(skin, goals, plan, seed, layout.name, policy.name, policy.says, label)
 
 
-def _request(trial: Trial, name: str, split: str, rng: random.Random, texts: set[str]) -> Request:
-    for _ in range(MOST_DRAWS):
-        kinds = composition(split, rng)
-        skin = rng.choice(skins(held_out=split == "unseen_wordings"))
-        layout = rng.choice(layout_names(held_out=split == "unseen_layouts"))
-        policy = POLICIES[rng.choice(policy_names(held_out=split == "unseen_policies"))]
-        for _ in range(MOST_WORLDS):
-            seed = rng.randrange(1 << 32)
-            world = make_world(seed, layout, policy.name)
-            wishes = Wishes(world, rng)
-            if not all(wishes.add(kind) for kind in kinds):
-                continue
-            text = render(skin, wishes.goals, rng) + policy.statement(rng)
-            plan = make_plan(wishes.goals, policy.rules, wishes.personal)
-            private = tuple(wishes.private)
-            if not _concerned(policy.rules, wishes, plan):
-                continue
-            if is_training_text(text) != (split == "train") or text in texts:
-                continue
-            if trial.succeeds(SocialSimulator(world, private), plan):
-                label = {
-                    "goals": [goal.as_label() for goal in wishes.goals],
-                    "private": list(private),
-                }
-                return Request(name, split, skin.name, text, plan, seed, layout, policy.name, label)
-    raise BBError("no new request found", where=f"requests: {split}", fix="ask for fewer")
-
-
-def _concerned(rules: Rules, wishes: Wishes, plan: Plan) -> bool:
-    """Whether it matters to a request that these rules and not the standard ones hold."""
+def _matters(rules: Rules, occasions: Collection[Occasion]) -> bool:
+    """Whether it matters to texts of these occasions that not the standard rules hold, if so."""
     standard = Rules()
     if replace(rules, approvers=standard.approvers) != standard:
-        return not rules.shares or any(goal.kind in WRITING for goal in wishes.goals)
-    usual = make_plan(wishes.goals, standard, wishes.personal)
-    return rules == standard or plan != usual
+        return not rules.shares or bool(occasions)
+    usual = all(rules.approvers[one] == standard.approvers[one] for one in occasions)
+    return rules == standard or not usual
 
 
 @dataclass
@@ -149,6 +113,15 @@ class Wishes:
             return False
         self.goals.append(Goal(kind, slots))
         return True
+
+    def occasions(self) -> set[Occasion]:
+        """What has to be approved."""
+        return {
+            one
+            for goal in self.goals
+            for one in _OCCASIONS.get(goal.kind, ())
+            if goal.slots.get("audience", one) == one
+        }
 
     def _slots(self, kind: str) -> dict[str, Value] | None:
         world, rng = self.world, self.rng

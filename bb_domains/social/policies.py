@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from bb_core.errors import BBError
 from bb_domains.social.records import WEEKEND, Audience, Moment
+from bb_domains.variants import Variants
 
 Role = Literal["author", "editor", "lead", "legal"]
 ROLES: tuple[Role, ...] = ("author", "editor", "lead", "legal")
@@ -71,95 +70,50 @@ class Policy:
     rules: Rules
     says: tuple[str, ...] = ()
 
-    def statement(self, rng: random.Random) -> str:
-        """The policy in words, with a space before it; empty if there is nothing to state."""
-        return f" {rng.choice(self.says)}" if self.says else ""
+
+def _approved_by(role: Role, on: Iterable[Occasion]) -> Rules:
+    return Rules({**_STANDARD, **dict.fromkeys(on, role)})
 
 
-def _approved_by(name: str, held_out: bool, role: Role, on: set[Occasion], *says: str) -> Policy:
-    approvers: dict[Occasion, Role] = {
-        occasion: role if occasion in on else usual for occasion, usual in _STANDARD.items()
-    }
-    return Policy(name, held_out, replace(Rules(), approvers=approvers), says)
-
-
-POLICIES: Mapping[str, Policy] = {
-    policy.name: policy
-    for policy in (
+POLICIES = Variants(
+    "policy",
+    (
         Policy("standard", False, Rules()),
-        _approved_by(
-            "lead_approves_public",
-            False,
-            "lead",
-            {"public"},
-            "House rule: public posts are approved by the lead.",
-            "Here the lead approves whatever is public.",
-        ),
-        _approved_by(
-            "legal_reads_answers",
-            False,
-            "legal",
-            {"answer"},
-            "House rule: answers are approved by legal.",
-            "No answer leaves us before legal has approved it.",
-        ),
-        _approved_by(
-            "editor_reads_messages",
-            False,
-            "editor",
-            {"direct"},
-            "House rule: direct messages are approved by the editor.",
-            "The editor approves direct messages here.",
+        Policy(
+            "lead_approves_public", False, _approved_by("lead", ["public"]),
+            ("House rule: public posts are approved by the lead.",
+             "Here the lead approves whatever is public."),
         ),
         Policy(
-            "quiet_nights",
-            False,
-            Rules(opens=8, closes=20),
+            "legal_reads_answers", False, _approved_by("legal", ["answer"]),
+            ("House rule: answers are approved by legal.",
+             "No answer leaves us before legal has approved it."),
+        ),
+        Policy(
+            "editor_reads_messages", False, _approved_by("editor", ["direct"]),
+            ("House rule: direct messages are approved by the editor.",
+             "The editor approves direct messages here."),
+        ),
+        Policy(
+            "quiet_nights", False, Rules(opens=8, closes=20),
             ("House rule: nothing leaves the team before 8:00 or from 20:00.",),
         ),
         Policy(
-            "no_shares",
-            False,
-            Rules(shares=False),
+            "no_shares", False, Rules(shares=False),
             ("House rule: we share nothing of others.",),
         ),
-        _approved_by(
-            "legal_approves_public",
-            True,
-            "legal",
-            {"public", "followers"},
-            "House rule: legal approves posts for followers and for everyone.",
-        ),
-        _approved_by(
-            "lead_reads_everything",
-            True,
-            "lead",
-            set(OCCASIONS),
-            "House rule: the lead approves everything, even what stays in the team.",
-            "Whatever we write, the lead approves it.",
+        Policy(
+            "legal_approves_public", True, _approved_by("legal", ["public", "followers"]),
+            ("House rule: legal approves posts for followers and for everyone.",),
         ),
         Policy(
-            "office_hours",
-            True,
-            Rules(opens=9, closes=17, weekends=False),
+            "lead_reads_everything", True, _approved_by("lead", OCCASIONS),
+            ("House rule: the lead approves everything, even what stays in the team.",
+             "Whatever we write, the lead approves it."),
+        ),
+        Policy(
+            "office_hours", True, Rules(opens=9, closes=17, weekends=False),
             ("House rule: beyond the team we are seen from 9:00 to 17:00 on weekdays only.",),
         ),
-    )
-}
-
-
-def policy_names(*, held_out: bool) -> tuple[str, ...]:
-    """The policies that training sees, or those kept for evaluation."""
-    return tuple(name for name, policy in POLICIES.items() if policy.held_out == held_out)
-
-
-def policy_named(name: str) -> Policy:
-    """The policy of this name.
-
-    Raises:
-        BBError: there is none.
-    """
-    if name not in POLICIES:
-        known = ", ".join(POLICIES)
-        raise BBError(f"no policy {name!r}", where="domain social", fix=f"use one of {known}")
-    return POLICIES[name]
+    ),
+)  # fmt: skip

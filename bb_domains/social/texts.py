@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from string import Formatter
 
 from bb_domains.social.people import MAKERS
 from bb_domains.social.pii.people import Person
 
 MOST_CHARACTERS = 120
 _DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday")
-_SLOT = re.compile(r"\{([a-z]+)\}")
 
 CLEAN: dict[str, tuple[str, ...]] = {
     "post": (
@@ -100,11 +100,16 @@ def write(
             "count": str(rng.randint(3, 60)),
             "code": f"{rng.randint(10, 99)}-{rng.randint(1000, 9999)}",
         }
-        for slot in _SLOT.findall(template):
+        for slot in _slots(template):
             if slot not in values and person is not None:
                 made = MAKERS[slot](rng) if slot in MAKERS else str(getattr(person, slot))
                 values[slot] = made
                 private.append(made)
-        text = _SLOT.sub(lambda match, values=values: values[match[1]], template)  # type: ignore[misc]
+        text = template.format_map(values)
         if len(text) <= MOST_CHARACTERS:
             return Written(text, tuple(private))
+
+
+@cache
+def _slots(template: str) -> tuple[str, ...]:
+    return tuple(slot for _, slot, _, _ in Formatter().parse(template) if slot)

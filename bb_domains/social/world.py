@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from bb_domains.social.layouts import Layout, layout_named
+from bb_domains.social.layouts import LAYOUTS, Layout
 from bb_domains.social.people import handle_of, make_person
 from bb_domains.social.pii.people import Person
-from bb_domains.social.policies import Policy, policy_named
+from bb_domains.social.policies import POLICIES, Policy
 from bb_domains.social.records import (
     DAYS,
     Audience,
@@ -122,7 +122,7 @@ def make_world(seed: int, layout: str, policy: str) -> World:
     Raises:
         BBError: no such layout or policy.
     """
-    found, rules = layout_named(layout), policy_named(policy)
+    found, rules = LAYOUTS[layout], POLICIES[policy]
     rng = random.Random(f"{seed}/{layout}/{policy}")
     contacts = _contacts(found, rng)
     messages = {

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from bb_core.plan import Plan, Step, step_id
 from bb_domains.simulation import Request
-from bb_domains.wordings import Goal, Skin, Vocabulary, load_skins, render
+from bb_domains.wordings import Goal, Vocabulary, load_skins, render
 
 from .world import POLICIES, building
 
 KINDS = ("open", "unlock", "announce")
 VOICES = ("soft", "loud")
+VOCABULARY = Vocabulary(KINDS, (("voice", VOICES),))
 HELD_OUT = {("open", "announce"), ("unlock", "open"), ("announce", "unlock")}
 """Pairs of wishes that only `unseen_compositions` has."""
 
@@ -29,7 +30,7 @@ def made_requests(split: str, n: int, seed: int) -> Iterator[Request]:
         locked = [number for number, is_locked in building(blank).locked.items() if is_locked]
         kinds = _kinds(split, rng)
         goals = [_goal(*each, rng) for each in zip(kinds, rng.sample(locked, 2), strict=False)]
-        skin = rng.choice(_skins(split == "unseen_wordings"))
+        skin = load_skins(Path(__file__).parent / "wordings", VOCABULARY).draw(split, rng)
         text = " ".join(filter(None, (render(skin, goals, rng), POLICIES[policy])))
         plan = _plan(goals, announce=policy == "announced")
         label = {"goals": [goal.as_label() for goal in goals]}
@@ -47,12 +48,6 @@ def _kinds(split: str, rng: random.Random) -> Sequence[str]:
 def _goal(kind: str, number: int, rng: random.Random) -> Goal:
     voice = {"voice": rng.choice(VOICES)} if kind == "announce" else {}
     return Goal(kind, {"number": number, **voice})
-
-
-def _skins(held_out: bool) -> list[Skin]:
-    vocabulary = Vocabulary(KINDS, (("voice", VOICES),))
-    skins = load_skins(Path(__file__).parent / "wordings", vocabulary)
-    return [skin for skin in skins if skin.held_out == held_out]
 
 
 def _plan(goals: Sequence[Goal], announce: bool) -> Plan:

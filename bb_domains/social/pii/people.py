@@ -75,12 +75,12 @@ def _patterns(people: Iterable[Person], lowered: str) -> Iterator[tuple[str, re.
     words that are in the text.
     """
     sought = [one for person in people for one in _sought(person)]
-    for kind in ("name", "street"):
-        forms = [
-            form for k, words, form in sought if k == kind and all(w in lowered for w in words)
+    for kind, forms_of in (("name", _name_forms), ("street", _street_forms)):
+        near = [
+            parts for k, words, parts in sought if k == kind and all(w in lowered for w in words)
         ]
-        if forms:
-            yield kind, _compiled("|".join(forms))
+        if near:
+            yield kind, _compiled("|".join(form for parts in near for form in forms_of(parts)))
 
 
 @lru_cache(maxsize=256)
@@ -89,17 +89,17 @@ def _compiled(forms: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=4096)
-def _sought(person: Person) -> tuple[tuple[str, tuple[str, ...], str], ...]:
-    """What to look for: kind, words that each of its forms has, the forms."""
+def _sought(person: Person) -> tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]:
+    """What to look for: kind, words that stand in each of its forms, all parts; numbers first."""
     name, street = plain(person.name).split(), plain(person.street).split()
-    found: list[tuple[str, tuple[str, ...], str]] = []
+    found: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = []
     if len(name) >= 2:
-        found.append(("name", (name[-1],), "|".join(_name_forms(name))))
+        found.append(("name", (name[-1],), tuple(name)))
     number = next((part for part in street if part[0].isdigit()), None)
     words = [part for part in street if part is not number]
     if number is not None and words:
-        whole = (number, *(word for word in words if _way(word) == re.escape(word)))
-        found.append(("street", whole, "|".join(_street_forms(number, words))))
+        whole = (word for word in words if not word.endswith(tuple(_WAYS)))
+        found.append(("street", (number, *whole), (number, *words)))
     return tuple(found)
 
 
@@ -112,10 +112,10 @@ def _name_forms(parts: Sequence[str]) -> Iterator[str]:
     yield rf"{_TITLES}{family}"
 
 
-def _street_forms(number: str, words: Sequence[str]) -> Iterator[str]:
-    street = r"[ -]+".join(map(_way, words))
-    yield rf"{re.escape(number)},? +{street}"
-    yield rf"{street},? +(?:no\.? ?|nr\.? ?)?{re.escape(number)}"
+def _street_forms(parts: Sequence[str]) -> Iterator[str]:
+    number, street = re.escape(parts[0]), r"[ -]+".join(map(_way, parts[1:]))
+    yield rf"{number},? +{street}"
+    yield rf"{street},? +(?:no\.? ?|nr\.? ?)?{number}"
 
 
 def _way(word: str) -> str:

@@ -14,7 +14,7 @@ SCHEMA = Path(__file__).parents[2] / "unit" / "bb_train" / "tracking.yaml"
 @pytest.fixture(scope="session")
 def traces():
     """Forty single-goal workflows; the results are not needed for training."""
-    from bb_domains.api_json.skins import training_skins
+    from bb_domains.api_json.skins import skins
     from bb_domains.api_json.workflows import plan_for
     from bb_domains.wordings import Goal, render
 
@@ -22,7 +22,7 @@ def traces():
     made = []
     for i in range(40):
         goals = (Goal("track", {"number": rng.randint(1000, 9999)}),)
-        skin = rng.choice(training_skins())
+        skin = skins().draw("train", rng)
         steps = tuple(TraceStep(s.tool, dict(s.args), {}, True, 0.0) for s in plan_for(goals).steps)
         made.append(Trace(f"train-{i:05d}", "api_json", skin.name, render(skin, goals, rng), steps))
     return made

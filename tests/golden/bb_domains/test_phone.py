@@ -16,8 +16,8 @@ from bb_domains.golden import FOLDER, check_golden
 from bb_domains.phone.drawing import svg_text
 from bb_domains.phone.elements import load_book
 from bb_domains.phone.handset import make_handset
-from bb_domains.phone.layouts import layout_named
-from bb_domains.phone.policies import policy_named
+from bb_domains.phone.layouts import LAYOUTS
+from bb_domains.phone.policies import POLICIES
 from bb_domains.phone.tree import parse_dump, write_dump
 from bb_domains.schema import parse_schema, schema_data
 
@@ -26,7 +26,7 @@ SCREENS = (("plain", "review"), ("dense", "composer"), ("small", "settings"))
 
 
 def dump(layout: str, screen: str) -> str:
-    handset = make_handset(layout_named(layout), policy_named("open"), 3)
+    handset = make_handset(LAYOUTS[layout], POLICIES["open"], 3)
     handset.fields |= {"payee_field": "Ann Bell", "amount_field": "12.5"}
     return write_dump(handset.picture_of(screen)).replace("><", ">\n<") + "\n"
 

@@ -13,16 +13,15 @@ import pytest
 
 from bb_core.errors import BBError
 from bb_domains.api_json.planner import (
+    COMPOSITIONS,
     SPLITS,
     PlannedRequest,
     RequestPlanner,
     World,
     composition,
-    held_out_pairs,
-    training_pairs,
 )
 from bb_domains.api_json.rules import Rules
-from bb_domains.api_json.skins import held_out_skins, training_skins
+from bb_domains.api_json.skins import skins
 from bb_domains.api_json.store import connect, seed_database
 from bb_domains.api_json.workflows import GOAL_KINDS
 
@@ -68,26 +67,19 @@ def kinds(request: PlannedRequest) -> tuple[str, ...]:
     return tuple(goal.kind for goal in request.goals)
 
 
-def test_a_quarter_of_the_pairs_is_held_out_and_every_kind_is_trained_in_both_places() -> None:
-    assert len(held_out_pairs()) == 16 and len(training_pairs()) == 48
-    assert not held_out_pairs() & set(training_pairs())
-    for place in (0, 1):
-        assert {pair[place] for pair in training_pairs()} == set(GOAL_KINDS)
-
-
 def test_training_sees_no_held_out_composition(planned: dict[str, list[PlannedRequest]]) -> None:
     for split in ("train", "dev", "unseen_wordings"):
         for request in planned[split]:
-            assert len(request.goals) == 1 or kinds(request) in training_pairs()
+            assert not COMPOSITIONS.holds_out(kinds(request))
     unseen = [kinds(request) for request in planned["unseen_compositions"]]
-    assert all(len(k) == 3 or k in held_out_pairs() for k in unseen)
+    assert all(map(COMPOSITIONS.holds_out, unseen))
     assert 0.7 < sum(len(k) == 3 for k in unseen) / len(unseen) < 0.8
     assert {len(kinds(request)) for request in planned["fresh"]} == {1, 2, 3}
 
 
 def test_training_sees_no_held_out_wording(planned: dict[str, list[PlannedRequest]]) -> None:
-    trained = {skin.name for skin in training_skins()}
-    held_out = {skin.name for skin in held_out_skins()}
+    trained = {skin.name for skin in skins().of("train")}
+    held_out = {skin.name for skin in skins().of("unseen_wordings")}
     wanted = {"unseen_wordings": held_out, "fresh": trained | held_out}
     for split in SPLITS:
         assert {request.skin for request in planned[split]} == wanted.get(split, trained)

@@ -11,14 +11,12 @@ import pytest
 import yaml
 
 from bb_core.errors import BBError
-from bb_domains.api_json.skins import (
-    WORDINGS_DIR,
-    held_out_skins,
-    load_skins,
-    training_skins,
-)
+from bb_domains.api_json.skins import VOCABULARY, WORDINGS_DIR, skins
 from bb_domains.api_json.workflows import GOAL_KINDS, LEVELS, REASONS, TAGS, slot_names
-from bb_domains.wordings import STANDS_ALONE, Goal, Skin, expand, render
+from bb_domains.wordings import STANDS_ALONE, Goal, Skin, expand, load_skins, render
+
+ALL = tuple(skins().values())
+TRAINING, HELD_OUT = skins().of("train"), skins().of("unseen_wordings")
 
 VALUES: dict[str, int | float | str] = {
     "number": 1042,
@@ -60,25 +58,25 @@ def words(text: str) -> set[str]:
     return set(WORD.findall(re.sub(r"\{[a-z_]+\}", " ", text.lower())))
 
 
-def goal_words(skins: tuple[Skin, ...], kind: str) -> set[str]:
+def goal_words(of: tuple[Skin, ...], kind: str) -> set[str]:
     return {
         word
-        for skin in skins
+        for skin in of
         for text in (*skin.goals[kind], *skin.phrases["order"].say, *skin.phrases["sum"].say)
         for word in words(text.replace("[", " ").replace("|", " ").replace("]", " "))
     }
 
 
-def phrase_words(skins: tuple[Skin, ...], field: str, value: str) -> set[str]:
-    return {w for skin in skins for phrase in skin.words[field][value] for w in words(phrase)}
+def phrase_words(of: tuple[Skin, ...], field: str, value: str) -> set[str]:
+    return {w for skin in of for phrase in skin.words[field][value] for w in words(phrase)}
 
 
 def test_there_are_enough_skins() -> None:
-    assert len(training_skins()) >= 4 and len(held_out_skins()) >= 2
-    assert len({skin.name for skin in load_skins()}) == len(load_skins())
+    assert len(TRAINING) >= 4 and len(HELD_OUT) >= 2
+    assert len({skin.name for skin in ALL}) == len(ALL)
 
 
-@pytest.mark.parametrize("skin", load_skins(), ids=lambda skin: skin.name)
+@pytest.mark.parametrize("skin", ALL, ids=lambda skin: skin.name)
 @pytest.mark.parametrize("kind", GOAL_KINDS)
 def test_every_sentence_names_every_slot_of_its_goal_and_ends_once(skin: Skin, kind: str) -> None:
     texts = [text for template in skin.goals[kind] for text in expand(template)]
@@ -92,7 +90,7 @@ def test_every_sentence_names_every_slot_of_its_goal_and_ends_once(skin: Skin, k
         assert [m.end() for m in SENTENCE_END.finditer(text)] == [len(text)], text
 
 
-@pytest.mark.parametrize("skin", load_skins(), ids=lambda skin: skin.name)
+@pytest.mark.parametrize("skin", ALL, ids=lambda skin: skin.name)
 def test_a_request_has_one_sentence_per_goal(skin: Skin) -> None:
     rng = random.Random(skin.name)
     greeted = 0
@@ -114,14 +112,14 @@ def test_a_request_has_one_sentence_per_goal(skin: Skin) -> None:
 
 
 def test_phrases_of_different_values_differ() -> None:
-    for skin in load_skins():
+    for skin in ALL:
         for field, values in ENUMS.items():
             phrases = Counter(p for value in values for p in set(skin.words[field][value]))
             assert max(phrases.values()) == 1, (skin.name, field)
 
 
 def test_sentences_of_different_goals_differ() -> None:
-    for skin in load_skins():
+    for skin in ALL:
         sentences = Counter(
             text.removeprefix(STANDS_ALONE)
             for kind in GOAL_KINDS
@@ -130,11 +128,11 @@ def test_sentences_of_different_goals_differ() -> None:
         assert max(sentences.values()) == 1, skin.name
 
 
-@pytest.mark.parametrize("skin", held_out_skins(), ids=lambda skin: skin.name)
+@pytest.mark.parametrize("skin", HELD_OUT, ids=lambda skin: skin.name)
 @pytest.mark.parametrize("kind", GOAL_KINDS)
 def test_held_out_sentences_speak_in_words_of_training(skin: Skin, kind: str) -> None:
-    known = goal_words(training_skins(), kind) | FUNCTION_WORDS
-    elsewhere = set().union(*(goal_words(training_skins(), other) for other in GOAL_KINDS))
+    known = goal_words(TRAINING, kind) | FUNCTION_WORDS
+    elsewhere = set().union(*(goal_words(TRAINING, other) for other in GOAL_KINDS))
     for template in skin.goals[kind]:
         for text in expand(template):
             content = words(text.replace("{level}", "priority")) - FUNCTION_WORDS
@@ -143,10 +141,10 @@ def test_held_out_sentences_speak_in_words_of_training(skin: Skin, kind: str) ->
             assert unknown <= COMPANIONS | elsewhere, (text, unknown)
 
 
-@pytest.mark.parametrize("skin", held_out_skins(), ids=lambda skin: skin.name)
+@pytest.mark.parametrize("skin", HELD_OUT, ids=lambda skin: skin.name)
 def test_held_out_phrases_contain_a_word_that_decides(skin: Skin) -> None:
     for field, values in ENUMS.items():
-        known = {value: phrase_words(training_skins(), field, value) for value in values}
+        known = {value: phrase_words(TRAINING, field, value) for value in values}
         for value in values:
             others = set().union(*(known[other] for other in values if other != value))
             for phrase in skin.words[field][value]:
@@ -159,17 +157,17 @@ def test_held_out_phrases_contain_a_word_that_decides(skin: Skin) -> None:
 def test_held_out_sentences_are_not_training_sentences() -> None:
     trained = {
         text.removeprefix(STANDS_ALONE).lower()
-        for skin in training_skins()
+        for skin in TRAINING
         for kind in GOAL_KINDS
         for template in skin.goals[kind]
         for text in expand(template)
     }
-    for skin in held_out_skins():
+    for skin in HELD_OUT:
         for kind in GOAL_KINDS:
             for template in skin.goals[kind]:
                 assert not trained & {text.lower() for text in expand(template)}, template
-        assert not set(skin.greetings) & {g for s in training_skins() for g in s.greetings}
-        leads = {lead for s in training_skins() for lead in (*s.first, *s.next) if lead}
+        assert not set(skin.greetings) & {g for s in TRAINING for g in s.greetings}
+        leads = {lead for s in TRAINING for lead in (*s.first, *s.next) if lead}
         assert not leads & {lead for lead in (*skin.first, *skin.next) if lead}
 
 
@@ -180,9 +178,9 @@ def test_a_broken_wording_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         BBError, match=r"one\.yaml: words\.reason: no wording for late; add at least"
     ):
-        load_skins(tmp_path)
+        load_skins(tmp_path, VOCABULARY)
     other = tmp_path / "other"
     other.mkdir()
     (other / "two.yaml").write_text(yaml.safe_dump({**data, "colour": "red"}))
     with pytest.raises(BBError, match=r"two\.yaml: colour: Extra inputs"):
-        load_skins(other)
+        load_skins(other, VOCABULARY)

@@ -21,8 +21,8 @@ from bb_domains.phone import plan_schema, requests, simulator
 from bb_domains.phone.adb import AdbDevice
 from bb_domains.phone.connect import open_phone
 from bb_domains.phone.handset import Handset, make_handset
-from bb_domains.phone.layouts import layout_named
-from bb_domains.phone.policies import policy_named
+from bb_domains.phone.layouts import LAYOUTS
+from bb_domains.phone.policies import POLICIES
 from bb_domains.phone.simulated import SECRETS
 from bb_domains.phone.tree import write_dump
 from bb_domains.simulation import Request, try_plan
@@ -108,7 +108,7 @@ class Connected:
 
 @pytest.fixture
 def connected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connected]:
-    fake = FakeAdb(make_handset(layout_named("plain"), policy_named("open"), 1))
+    fake = FakeAdb(make_handset(LAYOUTS["plain"], POLICIES["open"], 1))
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
@@ -186,7 +186,7 @@ def test_what_is_typed_is_quoted_and_never_an_argument(connected: Connected) -> 
 
 
 def test_the_pin_is_in_no_argument(connected: Connected) -> None:
-    connected.fake.phone = make_handset(layout_named("plain"), policy_named("locked"), 1)
+    connected.fake.phone = make_handset(LAYOUTS["plain"], POLICIES["locked"], 1)
     environment = {"BB_PHONE_ADB": str(connected.path), **SECRETS}
     with open_adapters(load_domain("bb_domains/phone"), environment) as adapters:
         assert adapters.call("wake", {}) == {"locked": True}
@@ -236,7 +236,7 @@ def test_what_goes_wrong_with_adb_is_said(
 
 
 def test_without_a_pin_the_phone_stays_locked(connected: Connected) -> None:
-    connected.fake.phone = make_handset(layout_named("plain"), policy_named("locked"), 1)
+    connected.fake.phone = make_handset(LAYOUTS["plain"], POLICIES["locked"], 1)
     with open_phone(plan_schema(), {"BB_PHONE_ADB": str(connected.path)}) as adapters:
         adapters.call("wake", {})
         with pytest.raises(ToolFailed, match="needs BB_PHONE_PIN"):

@@ -14,9 +14,9 @@ from bb_domains.phone.driver import Driver
 from bb_domains.phone.elements import load_book
 from bb_domains.phone.getevent import Axes, parse_axes, parse_touches
 from bb_domains.phone.handset import Handset, make_handset
-from bb_domains.phone.layouts import layout_named
+from bb_domains.phone.layouts import LAYOUTS
 from bb_domains.phone.macros import Frame, Macro, Tapped, macro, macro_trace
-from bb_domains.phone.policies import policy_named
+from bb_domains.phone.policies import POLICIES
 from bb_domains.phone.simulated import SECRETS
 from bb_domains.phone.tree import Node, Point, parse_dump, write_dump
 from bb_domains.simulation import SPLITS, Request, try_plan
@@ -108,7 +108,7 @@ def around(point: Point) -> set[Point]:
 
 
 def recorded(request: Request) -> Recorded:
-    phone = make_handset(layout_named(request.layout), policy_named(request.policy), request.seed)
+    phone = make_handset(LAYOUTS[request.layout], POLICIES[request.policy], request.seed)
     camera = Recorded(phone)
     driver = Driver(camera, load_book(), SECRETS)
 
@@ -143,7 +143,7 @@ def test_pins_do_not_get_into_a_trace() -> None:
 
 
 def test_what_no_tool_stands_for_is_named() -> None:
-    phone = make_handset(layout_named("plain"), policy_named("open"), 3)
+    phone = make_handset(LAYOUTS["plain"], POLICIES["open"], 3)
     camera = Recorded(phone)
     driver = Driver(camera, load_book(), SECRETS)
     driver.call("wake", {})

@@ -15,8 +15,8 @@ from bb_domains.phone.__main__ import app
 from bb_domains.phone.adb import AdbDevice
 from bb_domains.phone.elements import load_book
 from bb_domains.phone.handset import BANK_PIN, make_handset
-from bb_domains.phone.layouts import layout_named
-from bb_domains.phone.policies import policy_named
+from bb_domains.phone.layouts import LAYOUTS
+from bb_domains.phone.policies import POLICIES
 from bb_domains.phone.recorder import load_macro, record
 from bb_domains.phone.tree import write_dump
 
@@ -72,7 +72,7 @@ def adb(tmp_path: Path) -> Path:
     """Somebody opens the bank, logs in, and asks for a new payment."""
     root = tmp_path / "phone"
     root.mkdir()
-    phone = make_handset(layout_named("plain"), policy_named("open"), 1)
+    phone = make_handset(LAYOUTS["plain"], POLICIES["open"], 1)
     (root / "axes").write_text("\n".join(AXES.format(*axis) for axis in (("X", 1079), ("Y", 2279))))
     shown = [("home", None), ("bank_lock", "bank_enter"), ("bank", "new_payment")]
     for i, (screen, element) in enumerate((*shown, ("payment_form", None))):

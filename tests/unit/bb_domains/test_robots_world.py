@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from bb_core.errors import BBError
 from bb_domains.robots.__main__ import app
 from bb_domains.robots.drawing import svg_text
-from bb_domains.robots.floors import HELD_OUT_LAYOUTS, LAYOUTS, Floor, Place, make_floor
+from bb_domains.robots.floors import LAYOUTS, Floor, Place, make_floor
 from bb_domains.robots.grid import Cell, Grid, cheapest_way, distance, reachable
 from bb_domains.robots.motion import follow, plan_way
 from bb_domains.robots.policies import POLICIES
@@ -22,7 +22,6 @@ from bb_domains.robots.simulated import INCIDENTS, RobotSimulator
 from bb_domains.robots.world import Item, Person, Robot, World, make_world
 from bb_domains.tools import ToolFailed
 
-ALL_LAYOUTS = (*LAYOUTS, *HELD_OUT_LAYOUTS)
 CHARGER = Place("charger", 1, (0, 0), ((1, 0),))
 SHELF = Place("shelf", 2, (9, 0), ((8, 0),))
 DOOR = Place("door", 3, (5, 0), ((4, 0), (6, 0)))
@@ -58,7 +57,7 @@ def drive(robot: RobotSimulator, way: str = "short", pace: str = "normal") -> di
     return to
 
 
-@pytest.mark.parametrize("layout", ALL_LAYOUTS)
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_place_can_be_reached_when_all_doors_are_open(layout: str) -> None:
     for seed in range(15):
         floor = make_floor(layout, random.Random(seed))
@@ -74,7 +73,7 @@ def test_every_place_can_be_reached_when_all_doors_are_open(layout: str) -> None
 
 @pytest.mark.parametrize("policy", POLICIES)
 def test_worlds_are_functions_of_their_names(policy: str) -> None:
-    for layout in ALL_LAYOUTS:
+    for layout in LAYOUTS:
         one, two = make_world(5, layout, policy), make_world(5, layout, policy)
         assert one == two
         assert make_world(6, layout, policy) != one
