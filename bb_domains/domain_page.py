@@ -45,7 +45,9 @@ Block = Heading | Paragraph | Table
 
 def domain_page(domain: Domain) -> list[Block]:
     """The page of a domain."""
-    return [*_opening(domain), *_facts(domain.schema), *_tools(domain), *_rules(domain.schema)]
+    schema = domain.schema
+    rest = (*_rules(schema), *_channels(schema))
+    return [*_opening(domain), *_facts(schema), *_tools(domain), *rest]
 
 
 def tool_page(domain: Domain, name: str) -> list[Block]:
@@ -167,6 +169,25 @@ def _rules(schema: PlanSchema) -> Iterator[Block]:
     yield Heading(2, "A plan as a whole")
     used = "every handle is used; " if schema.graph.every_handle_used else ""
     yield Paragraph(f"{used}at least {schema.graph.min_steps} steps.".capitalize())
+
+
+def _channels(schema: PlanSchema) -> Iterator[Block]:
+    if not schema.channels:
+        return
+    yield Heading(2, "Channels")
+    yield Paragraph("Texts that are no plans, and how strictly they keep to a grammar.")
+    rows = tuple(
+        (
+            name,
+            channel.mode,
+            f"{channel.grammar}: {channel.start}" if channel.mode != "off" else "",
+            f"{channel.weight:g} nats" if channel.mode == "soft" else "",
+        )
+        for name, channel in schema.channels.items()
+    )
+    yield Table(
+        ("channel", "grammar is", "grammar", "a token outside costs"), rows, frozenset({0, 2})
+    )
 
 
 def _markdown(block: Block) -> str:

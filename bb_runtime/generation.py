@@ -32,7 +32,7 @@ class Energy:
         nats: sum over the tokens of -log(the model's probability of what the grammar allowed).
         distance: tokens that the grammar did not allow.
         tokens: tokens that were judged, an end of sequence among them.
-        in_grammar: whether the text as it stands is one of the grammar.
+        in_grammar: whether the text as it stands, a stop string included, is one of the grammar.
     """
 
     nats: float

@@ -29,7 +29,9 @@ def serve(
     dtype: DtypeOption = "float32",
     domain: Annotated[
         list[str] | None,
-        typer.Option("--domain", help="Domain of /v1/plans, installed or a folder; repeatable."),
+        typer.Option(
+            "--domain", help="Domain of plans and channels, installed or a folder; repeatable."
+        ),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 for a free one.")] = 8080,

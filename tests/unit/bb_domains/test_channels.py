@@ -14,6 +14,7 @@ from lark.exceptions import LarkError
 from bb_core.cli import run_app
 from bb_domains.cli import app
 from bb_domains.domain import load_domain, make_domain
+from bb_domains.domain_page import domain_page, markdown
 from bb_domains.errors import UnknownStart
 from bb_domains.fingerprints import meaning
 from bb_domains.lint import lint
@@ -137,6 +138,12 @@ def test_a_channels_grammar_and_weight_are_part_of_what_a_domain_means(folder: P
     assert edited["meaning"] != before["meaning"]
     (folder / "plan_schema.yaml").write_text(SCHEMA.replace("2.5", "2.6"))
     assert meaning(load_domain(folder))["meaning"] != edited["meaning"]
+
+
+def test_the_page_of_a_domain_shows_its_channels(folder: Path) -> None:
+    page = markdown(domain_page(load_domain(folder)))
+    assert "| `post` | soft | `post.lark: start` | 2.5 nats |" in page
+    assert "| `title` | hard | `title.peg: start` |  |" in page
 
 
 @pytest.fixture(scope="module")
