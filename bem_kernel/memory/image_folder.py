@@ -132,10 +132,12 @@ def _fill(region: NDArray[Any], array: NDArray[Any], file: Path) -> None:
 
 def _read_array(file: Path) -> NDArray[Any]:
     """An array without unpickling anything, mapped so that a false size is found out."""
+    fault = ImageError("is no array of numbers", where=str(file), fix="write it with numpy.save")
     try:
-        array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
+        found = np.load(file, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise ImageError(
-            "is no array of numbers", where=str(file), fix="write it with numpy.save"
-        ) from error
-    return array
+        raise fault from error
+    if not isinstance(found, np.ndarray):  # an archive of several
+        found.close()
+        raise fault
+    return found
