@@ -32,6 +32,7 @@ from bb_nn.gates import Gates
 from bb_nn.lanes import LaneProgram
 from bb_nn.memory import Memory, RailCacheLayer
 from bb_nn.reader import Cursor
+from bb_nn.roomy import roomy_cache
 from bb_nn.token_bytes import token_bytes
 from bb_nn.words import entries_of, plan_encoder
 
@@ -351,9 +352,7 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
 
     def new_cache(self) -> Any:
         """An empty cache for the base's keys and values and the rail's state."""
-        from transformers import DynamicCache
-
-        cache = DynamicCache(config=self.base.config)
+        cache = roomy_cache(self.base.config)
         cache.layers.append(RailCacheLayer())
         return cache
 

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from bb_core.errors import BBError
 from bb_nn.memory import RailCacheLayer
 from bb_nn.rail import DualRailForCausalLM
 from bb_nn.reader import Cursor
+from bb_nn.roomy import RoomyLayer
 from bb_runtime.batching import ATTENTION, Fed, last_logits
 
 _ABSENT_ID = -2  # what the rail takes for the token before the first
@@ -51,7 +51,7 @@ class PaddedBatch:
     def _new_cache(self) -> Any:
         # Every layer keeps everything, whatever its window: windows are kept by the masks.
         cache = DynamicCache()
-        cache.layers = [DynamicLayer() for _ in range(self._n_layers)]
+        cache.layers = [RoomyLayer() for _ in range(self._n_layers)]
         if isinstance(self._model, DualRailForCausalLM):
             cache.layers.append(RailCacheLayer())
         return cache

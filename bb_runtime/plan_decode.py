@@ -3,7 +3,7 @@
 Where a mask leaves one token, the model is not asked: the token waits and is read together with the
 next one that was chosen. In a batch the rows read as many tokens at a time as the shortest queue
 holds, so that no padding ever stands inside a row: a rail that looks at neighbouring tokens sees
-the same as if they had come one by one.
+the same as if they had come one by one. A row that has ended leaves the batch.
 """
 
 from __future__ import annotations
@@ -89,24 +89,31 @@ def decode_rows(
         What each row has written, in order.
     """
     queues = [_Queue(language) for _ in range(len(ids))]
+    written = [queue.written for queue in queues]
     new_cache = getattr(model, "new_cache", None)
     cache = new_cache() if new_cache is not None else None
     unread = ids
     while not all(queue.row.finished for queue in queues):
         block, attention = _with_next(queues, unread, attention)
         scores, cache = _read(model, block, attention, cache)
-        asked = [i for i, q in enumerate(queues) if not q.unread and not q.row.finished]
+        asked = [i for i, queue in enumerate(queues) if not queue.unread]
         if asked:
             _choose(queues, asked, scores, temperature)
-        unread = ids[:, :0]
-    return [queue.written for queue in queues]
+        going = [i for i, queue in enumerate(queues) if not queue.row.finished]
+        if len(going) < len(queues):
+            queues = [queues[i] for i in going]
+            kept = torch.tensor(going, dtype=torch.int64, device=ids.device)
+            attention = attention[kept]
+            cache.reorder_cache(kept)
+        unread = ids[: len(queues), :0]
+    return written
 
 
 def _with_next(
     queues: list[_Queue], ids: torch.Tensor, attention: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens to read and the mask over all so far, grown by what every row has waiting."""
-    width = min(len(queue.unread) for queue in queues if not queue.row.finished)
+    width = min(len(queue.unread) for queue in queues)
     rows = [_chunk(queue, width) for queue in queues]
     block = torch.tensor(rows, device=ids.device, dtype=ids.dtype).reshape(len(rows), width)
     present = torch.ones_like(block)
@@ -114,9 +121,9 @@ def _with_next(
 
 
 def _chunk(queue: _Queue, width: int) -> list[int]:
-    """The next tokens of a row; a row that has ended repeats its last."""
+    """The next tokens of a row."""
     chunk, queue.unread = queue.unread[:width], queue.unread[width:]
-    return chunk + [queue.written.tokens[-1]] * (width - len(chunk))
+    return chunk
 
 
 def _read(

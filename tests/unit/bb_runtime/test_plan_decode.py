@@ -22,10 +22,11 @@ class Counted(torch.nn.Module):
 
     def __init__(self, model):
         super().__init__()
-        self.inner, self.calls, self.widths = model, 0, []
+        self.inner, self.calls, self.widths, self.rows = model, 0, [], []
 
     def forward(self, **inputs):
         self.calls += 1
+        self.rows.append(inputs["input_ids"].shape[0])
         self.widths.append(inputs["input_ids"].shape[1])
         return self.inner(**inputs)
 
@@ -55,6 +56,19 @@ def test_rows_of_a_batch_wait_for_each_other(model, tokenizer, shop):
     for row in rows:
         assert row.tokens[-1] == tokenizer.eos_token_id
         check_plan(shop, tokenizer.decode(row.tokens[:-1]))
+
+
+def test_a_row_that_has_ended_leaves_the_batch(model, tokenizer, shop):
+    counted, language = Counted(model), PlanLanguage(tokenizer, shop, 300)
+    torch.manual_seed(0)
+    written = decode_rows(counted, language, *prompts(tokenizer, REQUESTS * 2), 1.0)
+    lengths = sorted(len(row.tokens) for row in written)
+    assert lengths[0] < lengths[-1]
+    read = sum(
+        rows * width for rows, width in zip(counted.rows[1:], counted.widths[1:], strict=True)
+    )
+    assert read <= sum(lengths)
+    assert counted.rows[-1] < 6
 
 
 def test_the_tokens_chosen_are_counted(model, tokenizer, shop):
