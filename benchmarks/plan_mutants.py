@@ -14,7 +14,7 @@ from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from bb_core.plan import Plan, Step, parse_reference, rename_steps, step_id
+from bb_core.plan import STEP_IDS, Plan, Step, parse_reference, rename_steps, step_id
 
 if TYPE_CHECKING:
     from bb_domains.schema import PlanSchema, Tool
@@ -122,7 +122,8 @@ def unknown_tool(schema: PlanSchema, plan: Plan, rng: Random) -> Plan | None:
 
 def wrong_id(schema: PlanSchema, plan: Plan, rng: Random) -> Plan | None:
     """A step with another's place in the alphabet."""
-    return _with(plan, len(plan.steps) - 1, id=step_id(len(plan.steps)))
+    at = rng.randrange(len(plan.steps))
+    return _with(plan, at, id=rng.choice([other for other in STEP_IDS if other != step_id(at)]))
 
 
 def missing_argument(schema: PlanSchema, plan: Plan, rng: Random) -> Plan | None:

@@ -6,11 +6,12 @@ from random import Random
 
 import pytest
 
+from bb_core.plan import MAX_STEPS, Plan, Step, step_id
 from bb_domains.domain import load_domain
 from bb_domains.kit import make_requests
 from bb_runtime.check import check_plan
 from bb_runtime.errors import PlanRefused
-from benchmarks.plan_mutants import KINDS, is_valid
+from benchmarks.plan_mutants import KINDS, is_valid, wrong_id
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +38,10 @@ def test_each_kind_is_made_and_refused(domain, plans, kind):
     for plan in spoilt:
         with pytest.raises(PlanRefused):
             check_plan(domain, plan, repair=False)
+
+
+def test_the_longest_plan_has_wrong_ids_too(domain):
+    steps = tuple(Step(step_id(i), "login", {}) for i in range(MAX_STEPS))
+    for seed in range(20):
+        spoilt = wrong_id(domain.schema, Plan(steps), Random(seed))
+        assert [s.id for s in spoilt.steps] != [s.id for s in steps]
