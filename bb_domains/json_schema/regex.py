@@ -117,7 +117,7 @@ def cat(*items: Language) -> Language:
         if item == NONE:
             return NONE
         flat.extend(item.items if isinstance(item, Cat) else (item,))
-    spend(len(flat) // 8)
+    spend(len(flat) // 4)
     return flat[0] if len(flat) == 1 else Cat(tuple(flat))
 
 
@@ -131,7 +131,7 @@ def union(*items: Language) -> Language:
                 ranges.extend(part.ranges)
             else:
                 flat.add(part)
-    spend(len(flat) // 8)
+    spend(len(flat) // 4)
     if ALL in flat:
         return ALL
     if ranges:
