@@ -26,7 +26,6 @@ LIMITS = ServerLimits(
     max_body_bytes=4096, max_new_tokens=64, compile_timeout_s=0.2, compiling=1,
     hosts=("testserver",),
 )  # fmt: skip
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -225,7 +224,7 @@ def test_busy_engines_are_429_with_retry_after(client, app, monkeypatch):
     assert answer.json()["error"]["type"] == "rate_limit_error"
 
 
-# -- the page and the files to deploy --------------------------------------------------------------
+# -- the page --------------------------------------------------------------------------------------
 
 
 def test_the_page_and_its_parts(client):
@@ -253,23 +252,3 @@ def test_the_page_needs_nothing_its_policy_forbids(client):
     folder = Path(create_app.__code__.co_filename).parent / "page"
     served = {"index.html", "page.css", *(f"{name}.js" for name in names)}
     assert {file.name for file in folder.iterdir()} == served
-
-
-def test_container_and_unit_name_options_that_exist():
-    from bb_runtime import serve_cli
-
-    source = Path(serve_cli.__file__).read_text()
-    known = {f"--{name.replace('_', '-')}" for name in re.findall(r"^    (\w+): ", source, re.M)}
-    folder = ROOT / "bb_runtime" / "deploy"
-    for name in ("Containerfile", "builderbrain.service"):
-        text = (folder / name).read_text()
-        (command,) = re.findall(r"^(?:ENTRYPOINT|ExecStart=).*$", text, re.M)
-        used = set(re.findall(r"--[a-z-]+", command))
-        assert used and used <= known, used - known
-    copied = re.findall(r"^COPY (\S+)/? \1$", (folder / "Containerfile").read_text(), re.M)
-    assert all((ROOT / part).is_dir() for part in copied)
-    assert {path.parent.name for path in ROOT.glob("*/__init__.py")} <= {
-        *copied,
-        "tests",
-        "benchmarks",
-    }
