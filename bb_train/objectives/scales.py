@@ -21,7 +21,7 @@ from bb_train.objectives.errors import ObjectiveError, StateError
 
 TASK = "task"
 _TAIL = 0.1  # of the ranks, at each end
-_LARGEST = 1e3  # a gradient that was all but absent in the warm-up is not blown up without limit
+_LARGEST = 100.0  # a gradient all but absent in the warm-up is not blown up without limit
 
 
 @dataclass(frozen=True)
