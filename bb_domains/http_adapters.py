@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -140,10 +141,11 @@ class HttpAdapters:
         return self.secrets[name]
 
     def _send(self, tool: str, request: httpx.Request) -> dict[str, Any]:
+        until_s = time.monotonic() + self.schema.tools[tool].timeout_s
         try:
             response = self.client.send(request, stream=True, follow_redirects=False)
             try:
-                body = _read(response)
+                body = _read(response, until_s)
             finally:
                 response.close()
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
@@ -191,13 +193,19 @@ def _content(operation: Operation, body: Any) -> dict[str, Any]:
     return {"json": body}
 
 
-def _read(response: httpx.Response) -> bytes | None:
-    """The whole body, or None if it is too long."""
+def _read(response: httpx.Response, until_s: float) -> bytes | None:
+    """The whole body, or None if it is too long.
+
+    Raises:
+        httpx.ReadTimeout: it comes too slowly; the client's own limit is for each part of it.
+    """
     body = b""
     for part in response.iter_bytes():
         body += part
         if len(body) > MOST_BYTES:
             return None
+        if time.monotonic() > until_s:
+            raise httpx.ReadTimeout("the body comes too slowly", request=response.request)
     return body
 
 
@@ -205,7 +213,7 @@ def _decoded(body: bytes) -> Any:
     """The JSON value of a body; None if it is none."""
     try:
         return json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 

@@ -6,7 +6,7 @@
     501, 505                             no                no
     never sent (no connection)           no                yes
     no answer, other 5xx                 nobody knows      yes, if repeating is safe
-    2xx that cannot be read              nobody knows      no
+    2xx that cannot be read, 300 to 303  nobody knows      no
     cannot be made (a secret is missing) no                no
 
 Repeating is safe for what only reads, and with an idempotency key.
@@ -27,6 +27,7 @@ from bb_domains.tools import Adapters, ToolFailed
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 5.0
 _NOT_NOW = frozenset({408, 425, 429, 503})
 _NOT_DONE = frozenset({501, 503, 505})
+_DONE_ELSEWHERE = 303  # "see other" is how many services answer a POST that succeeded
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def failure(error: ToolFailed) -> Answer:
     server = status >= 500 and status not in _NOT_DONE
     return Answer(
         reason=error.reason,
-        unknown=silent or server or 200 <= status < 300,
+        unknown=silent or server or 200 <= status <= _DONE_ELSEWHERE,
         passing=status in _NOT_NOW or status == 0 or server,
     )
 

@@ -1,7 +1,7 @@
 """Bodies that mean one thing only, whoever reads them.
 
 JSON lets a key stand twice, and readers differ in which they take; Python's reads UTF-16 as well,
-and numbers that are none. A body that whatever stands before the server may read otherwise is
+numbers that are none, and halves of surrogate pairs, which no text holds. A body that whatever stands before the server may read otherwise is
 refused, and so is one that says it is something else: a form that a browser sends for a foreign
 page cannot say that it is JSON.
 """
@@ -31,9 +31,15 @@ def body_fault(body: bytes, content_type: bytes) -> str:
     if content_type.partition(b";")[0].strip().lower() != JSON_TYPE:
         return "the body is not said to be JSON; send content-type: application/json"
     try:
-        json.loads(body.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_constant)
+        found = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_constant
+        )
+        if b"\\ud" in body.lower():  # an escape for half a surrogate pair, or for a whole one
+            json.dumps(found, ensure_ascii=False).encode()
     except UnicodeDecodeError:
         return "the body is not JSON in UTF-8; encode it so"
+    except UnicodeEncodeError:
+        return "the body is not plain JSON: it holds half a surrogate pair; write whole characters"
     except _AmbiguousError as error:
         return f"the body is not plain JSON: {error}"
     except RecursionError:

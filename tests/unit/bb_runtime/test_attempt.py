@@ -29,7 +29,9 @@ class Once:
     [
         (0, True, True),
         (200, True, False),
-        (302, False, False),
+        (302, True, False),
+        (303, True, False),
+        (307, False, False),
         (404, False, False),
         (408, False, True),
         (409, False, False),

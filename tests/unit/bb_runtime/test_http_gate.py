@@ -252,3 +252,17 @@ def test_the_page_needs_nothing_its_policy_forbids(client):
     folder = Path(create_app.__code__.co_filename).parent / "page"
     served = {"index.html", "page.css", *(f"{name}.js" for name in names)}
     assert {file.name for file in folder.iterdir()} == served
+
+
+@pytest.mark.parametrize("prompt", [r"\ud800", r"\uDC00x", r"\ud83d"])
+def test_half_a_surrogate_pair_is_refused(client, prompt):
+    body = f'{{"prompt":"{prompt}","max_tokens":2}}'.encode()
+    answer = client.post(
+        "/v1/completions", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == 400
+    assert "half a surrogate pair; write whole" in answer.json()["error"]["message"]
+    whole = body.replace(prompt.encode(), rb"\ud83d\ude00")
+    assert client.post(
+        "/v1/completions", content=whole, headers={"content-type": "application/json"}
+    ).is_success
