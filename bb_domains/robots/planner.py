@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from bb_domains.requests import Case, draw_requests
-from bb_domains.robots.floors import LAYOUTS
+from bb_domains.robots.floors import LAYOUTS, Place
+from bb_domains.robots.grid import reachable
 from bb_domains.robots.policies import POLICIES, Policy, slower
 from bb_domains.robots.simulated import RobotSimulator
 from bb_domains.robots.skins import skins
@@ -58,6 +60,8 @@ def _cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
         return
     skin, layout = skins().draw(split, rng), LAYOUTS.draw(split, rng)
     policy = POLICIES.draw(split, rng)
+    if "open" in kinds and not policy.doors_shut:
+        return  # there is nothing to open
     manner = rng.choice(_manners(policy))
     for _ in range(MOST_WORLDS):
         seed = rng.randrange(1 << 32)
@@ -78,61 +82,91 @@ def _manners(policy: Policy) -> list[str]:
 
 
 def _goals(kinds: Sequence[str], manner: str, world: World, rng: random.Random) -> tuple[Goal, ...]:
-    """Wishes of these kinds that make sense in a world; empty if there are none.
-
-    No item is asked for twice, no place is visited twice, and no door is asked to be what it is.
-    """
-    tags = [tag for tag, item in world.items.items() if item.weight_g <= world.policy.most_load_g]
-    rng.shuffle(tags)
-    is_open = {p.id: world.is_open(p) for p in world.floor.places if p.kind == "door"}
-    places = [p.id for p in world.floor.places if p.kind not in ("door", "charger")]
-    rng.shuffle(places)
-    goals: list[Goal] = []
+    """Wishes of these kinds that make sense in a world; empty if there are none."""
+    wishes, goals = _Wishes(world.copy(), rng), list[Goal]()
     for kind in kinds:
-        if kind in STAYING:
-            percent = {"percent": 5 * rng.randint(8, 20)} if kind == "charge" else {}
-            goals.append(Goal(kind, percent))
-            continue
-        if kind == "fetch":
-            slots = _fetch(world, tags, rng)
-        else:
-            slots = _visit(kind, world, places, is_open, rng)
+        slots = wishes.slots(kind)
         if slots is None:
             return ()
-        goals.append(Goal(kind, {**slots, "manner": manner}))
+        goals.append(Goal(kind, slots if kind in STAYING else {**slots, "manner": manner}))
     return tuple(goals)
 
 
-def _fetch(world: World, tags: list[int], rng: random.Random) -> dict[str, Value] | None:
-    if not tags:
-        return None
-    tag = tags.pop()
-    source = world.items[tag].place
-    targets = [p.id for p in world.floor.places if holds_items(p) and p.id != source]
-    return {"tag": tag, "source": _said(source), "target": _said(rng.choice(targets))}
+@dataclass
+class _Wishes:
+    """Wishes that make sense in a world, one after the other.
 
+    No item is asked for twice, no place is visited twice, no door is asked to be what it is, and
+    nothing is asked for behind a door that will be shut.
 
-def _visit(
-    kind: str, world: World, places: list[str], is_open: dict[str, bool], rng: random.Random
-) -> dict[str, Value] | None:
-    """A goal at one place; `places` and `is_open` are kept up to date."""
-    if kind == "home":
-        return {"place": _said(world.floor.places[0].id)}
-    if kind in ("open", "close"):
-        doors = [door for door, opened in is_open.items() if opened == (kind == "close")]
+    Attributes:
+        world: changed as the wishes so far would change its doors.
+        rng: chooses.
+    """
+
+    world: World
+    rng: random.Random
+
+    def __post_init__(self) -> None:
+        most_g = self.world.policy.most_load_g
+        self._tags = [tag for tag, item in self.world.items.items() if item.weight_g <= most_g]
+        self._places = [p for p in self.world.floor.places if p.kind not in ("door", "charger")]
+        self.rng.shuffle(self._tags)
+        self.rng.shuffle(self._places)
+        self._look()
+
+    def slots(self, kind: str) -> dict[str, Value] | None:
+        """What a wish of this kind has to name; None if there is none."""
+        match kind:
+            case "charge":
+                return {"percent": 5 * self.rng.randint(8, 20)}
+            case "report":
+                return {}
+            case "home":
+                return {"place": _said(self.world.floor.places[0])}
+            case "fetch":
+                return self._fetch()
+            case "open" | "close":
+                return self._door(kind)
+        place = next((place for place in self._places if self._is_near(place)), None)
+        if place is None:
+            return None
+        self._places.remove(place)
+        seconds = {"seconds": 5 * self.rng.randint(1, 24)} if kind == "wait" else {}
+        return {"place": _said(place), **seconds}
+
+    def _fetch(self) -> dict[str, Value] | None:
+        places, items = self.world.places, self.world.items
+        tag = next((tag for tag in self._tags if self._is_near(places[items[tag].place])), None)
+        if tag is None:
+            return None
+        self._tags.remove(tag)
+        source = places[items[tag].place]
+        others = (place for place in places.values() if holds_items(place) and place != source)
+        targets = [place for place in others if self._is_near(place)]
+        if not targets:
+            return None
+        return {"tag": tag, "source": _said(source), "target": _said(self.rng.choice(targets))}
+
+    def _door(self, kind: str) -> dict[str, Value] | None:
+        world = self.world
+        doors = [p for p in world.floor.places if p.kind == "door" and self._is_near(p)]
+        doors = [door for door in doors if world.is_open(door) == (kind == "close")]
         if not doors:
             return None
-        door = rng.choice(doors)
-        is_open[door] = kind == "open"
+        door = self.rng.choice(doors)
+        (world.open_doors.add if kind == "open" else world.open_doors.discard)(door.id)
+        self._look()
         return {"place": _said(door)}
-    if not places:
-        return None
-    place = _said(places.pop())
-    return (
-        {"place": place, "seconds": 5 * rng.randint(1, 24)} if kind == "wait" else {"place": place}
-    )
+
+    def _look(self) -> None:
+        """Note where the robot can get from its charger, doors being as they are by then."""
+        self._near = reachable(self.world.floor.grid, self.world.robot.cell, self.world.shut())
+
+    def _is_near(self, place: Place) -> bool:
+        return bool(self._near & self.world.floor.grid.bits(place.stands))
 
 
-def _said(place: str) -> str:
+def _said(place: Place) -> str:
     """A place as people name it: `shelf 3`."""
-    return place.replace("-", " ")
+    return f"{place.kind} {place.number}"
