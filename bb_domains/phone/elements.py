@@ -6,7 +6,6 @@ equally well are refused: a tap on the wrong one cannot be taken back.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -177,7 +176,7 @@ def _says(node: Node, says: set[str], role: Role) -> bool:
 
 
 def _plain(text: str) -> str:
-    return re.sub(r"\s+", " ", text).strip().casefold()
+    return " ".join(text.split()).casefold()
 
 
 def _suits(node: Node, role: Role) -> bool:

@@ -9,6 +9,7 @@ import random
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 from bb_core.errors import BBError
 from bb_domains.phone.device import Key
@@ -218,12 +219,9 @@ class Handset:
         book = load_book()
         package = book.apps["lock" if screen == "keyguard" else book.screens[screen].app]
         shown = tuple(self._items(screen))
-        more = extras(self.layout, screen, random.Random(f"{self.seed}/{screen}"))
-        buttons = [Item(name, "button") for name in _BUTTONS.get(screen, ())]
-        mixed = [*buttons, *more]
-        random.Random(f"{self.seed}/{screen}/order").shuffle(mixed)
+        buttons = _buttons(self.layout, screen, self.seed)
         title = "settings_title" if screen == "settings" else screen.replace("_", " ").title()
-        return Picture(package, title, (*shown, *mixed), scroll, bool(self.focus))
+        return Picture(package, title, (*shown, *buttons), scroll, bool(self.focus))
 
     def _items(self, screen: str) -> Iterable[Item]:
         """What the body of a screen shows."""
@@ -354,6 +352,15 @@ class Handset:
         self.payments.append((payee, amount))
         self.changes.append(("pay", payee, amount))
         self._go("bank")
+
+
+@lru_cache(maxsize=256)
+def _buttons(layout: Layout, screen: str, seed: int) -> tuple[Item, ...]:
+    """The buttons of a screen, those that nobody asked for among them, as a seed mixes them."""
+    more = extras(layout, screen, random.Random(f"{seed}/{screen}"))
+    mixed = [*(Item(name, "button") for name in _BUTTONS.get(screen, ())), *more]
+    random.Random(f"{seed}/{screen}/order").shuffle(mixed)
+    return tuple(mixed)
 
 
 def make_handset(layout: Layout, policy: Policy, seed: int) -> Handset:

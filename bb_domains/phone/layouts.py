@@ -15,6 +15,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from bb_domains.phone.elements import load_book
@@ -138,6 +139,7 @@ def extras(layout: Layout, screen: str, rng: random.Random) -> tuple[Item, ...]:
     return tuple(Item(f"extra:{word}", "extra", word) for word in chosen)
 
 
+@lru_cache(maxsize=64)  # a screen is looked at again and again before it changes
 def draw(layout: Layout, picture: Picture) -> Node:
     """What the screen shows, as its tree."""
     pen = _Pen(layout, picture)

@@ -11,8 +11,8 @@ are refused, and so is what is too large or nested too deeply.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NoReturn
 from xml.parsers import expat
 from xml.sax.saxutils import quoteattr
@@ -85,13 +85,18 @@ class Node:
     children: tuple[Node, ...] = ()
     name: str = field(default="", compare=False)
 
-    def walk(self) -> Iterator[Node]:
+    def walk(self) -> tuple[Node, ...]:
         """This element and everything within, in the order in which it is drawn."""
-        pending = [self]
+        return self._all
+
+    @cached_property
+    def _all(self) -> tuple[Node, ...]:
+        found, pending = [], [self]
         while pending:
             node = pending.pop()
-            yield node
+            found.append(node)
             pending.extend(reversed(node.children))
+        return tuple(found)
 
 
 def hit(tree: Node, point: Point) -> Node | None:
