@@ -22,8 +22,12 @@ HIDDEN = "…"
 LEAST_HIDDEN = 8
 """Secrets of fewer characters stay in results, where they may be part of something else."""
 
+LEAST_TOLD = 4
+"""Private values of fewer characters stay in the words that a service says of a failure."""
+
 _KEY_BYTES = 32
 _NAMES = re.compile(r"e?mail|pass(word|wd)|secret|token|credential|api_?key|authorization", re.I)
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _ADDRESS = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
@@ -65,6 +69,8 @@ class Redactor:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._learned: set[str] = set()
+        self._found = _ADDRESS
 
     def digest(self, value: Any) -> str:
         """The keyed hash that stands for a value, e.g. to look for it in a log."""
@@ -80,26 +86,77 @@ class Redactor:
         """
         if isinstance(value, Mapping):
             return {
-                self.redact(key): self._field(key, item, private) for key, item in value.items()
+                self._address(key): self._field(key, item, private) for key, item in value.items()
             }
         if isinstance(value, (list, tuple)):
             return [self.redact(item, private) for item in value]
         if isinstance(value, str):
-            return _ADDRESS.sub(lambda found: self.digest(found[0]), value)
+            return self._found.sub(lambda found: self.digest(found[0]), value)
         return value
 
+    def learn(self, value: Any, private: Collection[str] = ()) -> None:
+        """Remember what is private in a JSON value: from now on it is replaced in any text.
+
+        So it is not repeated by what a service says of a failure. Values of fewer than
+        `LEAST_TOLD` characters are left out: they are part of other words.
+        """
+        new = _private_texts(value, private) - self._learned
+        if new:
+            self._learned |= new
+            texts = sorted(self._learned, key=len, reverse=True)
+            self._found = re.compile("|".join([*map(re.escape, texts), _ADDRESS.pattern]))
+
+    def fresh(self) -> Redactor:
+        """One with the same key that has learned nothing."""
+        return Redactor(self._key)
+
+    def _address(self, text: str) -> str:
+        return _ADDRESS.sub(lambda found: self.digest(found[0]), text)
+
     def _field(self, name: str, value: Any, private: Collection[str]) -> Any:
-        if name in private or _NAMES.search(name):
+        if _is_private(name, private):
             return self._hidden(value)
         return self.redact(value, private)
 
     def _hidden(self, value: Any) -> Any:
         """A private value: everything in it by its hash, in the same shape."""
         if isinstance(value, Mapping):
-            return {self.redact(key): self._hidden(item) for key, item in value.items()}
+            return {self._hidden_key(key): self._hidden(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self._hidden(item) for item in value]
         return self.digest(value)
+
+    def _hidden_key(self, key: str) -> str:
+        """The name of a field as it is; what else stands in its place is a value."""
+        return key if _FIELD.fullmatch(key) else self.digest(key)
+
+
+def _private_texts(value: Any, private: Collection[str]) -> set[str]:
+    """Private values in a JSON value, as texts."""
+    found: set[str] = set()
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            hidden = _is_private(name, private)
+            found |= _leaves(item) if hidden else _private_texts(item, private)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            found |= _private_texts(item, private)
+    return found
+
+
+def _is_private(name: str, private: Collection[str]) -> bool:
+    return name in private or is_secret_name(name)
+
+
+def _leaves(value: Any) -> set[str]:
+    """What is in a JSON value, as texts; names of fields are not."""
+    if isinstance(value, Mapping):
+        keys = [key for key in value if not _FIELD.fullmatch(key)]
+        return _leaves([*keys, *value.values()])
+    if isinstance(value, (list, tuple)):
+        return set().union(*map(_leaves, value))
+    text = "" if value is None or isinstance(value, bool) else str(value)
+    return {text} if len(text) >= LEAST_TOLD else set()
 
 
 def is_secret_name(name: str) -> bool:

@@ -25,7 +25,7 @@ from bb_core.plan import MAX_STEPS
 from bb_core.trace import Trace, TraceStep, trace_line
 from bb_domains.errors import DomainError
 from bb_domains.linking import link
-from bb_domains.privacy import Redactor
+from bb_domains.privacy import Redactor, without_secrets
 from bb_domains.schema import Operation, PlanSchema, Tool
 
 IDLE_S = 300.0
@@ -72,6 +72,7 @@ class _Session:
     size_bytes: int = 0
     last_s: float = 0.0
     steps: list[TraceStep] = field(default_factory=list)
+    secrets: set[str] = field(default_factory=set, repr=False)
 
 
 class Recorder:
@@ -119,6 +120,7 @@ class Recorder:
             self._sessions[key] = session  # last: it was quiet for the shortest time
             session.last_s = now_s
             session.steps.append(step)
+            session.secrets |= self._secrets(step.tool, exchange)
             size_bytes = len(exchange.body) + len(exchange.answer)
             session.size_bytes += size_bytes
             self._held_bytes += size_bytes
@@ -172,6 +174,19 @@ class Recorder:
         said = exchange.headers.get("authorization") or exchange.headers.get("cookie") or ""
         return _digest(said)
 
+    def _secrets(self, tool: str, exchange: Exchange) -> set[str]:
+        """What of an exchange no trace may repeat: secrets of its body, and the bearer token."""
+        declared, found = self._schema.tools[tool], list[Any]()
+        assert declared.operation is not None
+        body = _body(declared.operation, exchange)
+        if isinstance(body, dict):
+            found += [body.get(field) for field in declared.secrets]
+        found.append(exchange.headers.get("authorization", "").partition(" ")[2])
+        service, answer = self._schema.service, _json(exchange.answer)
+        if service and service.bearer and isinstance(answer, dict):
+            found.append(answer.get(service.bearer.field) if service.bearer.tool == tool else None)
+        return {one for one in found if isinstance(one, str) and one}
+
     def _end_idle(self, now_s: float) -> None:
         for key, session in list(self._sessions.items()):
             if now_s - session.last_s > self._idle_s:
@@ -182,7 +197,11 @@ class Recorder:
         self._held_bytes -= session.size_bytes
         name = f"{self._schema.domain}-{self._run}-{session.number:05d}"
         linked = link(Trace(name, self._schema.domain, "", "", tuple(session.steps)), self._schema)
-        steps = tuple(self._hidden(step) for step in linked.steps)
+        redactor = self._redactor.fresh()
+        for step in linked.steps:
+            private = self._schema.tools[step.tool].private
+            redactor.learn([step.args, step.result], private)
+        steps = tuple(self._hidden(step, redactor, session.secrets) for step in linked.steps)
         line = trace_line(replace(linked, steps=steps)) + "\n"
         try:
             with self._out.open("a", encoding="utf-8") as file:
@@ -194,10 +213,12 @@ class Recorder:
             raise BBError(f"cannot be written: {error}", where=str(self._out), fix=fix) from error
         self.written += 1
 
-    def _hidden(self, step: TraceStep) -> TraceStep:
+    def _hidden(self, step: TraceStep, redactor: Redactor, secrets: set[str]) -> TraceStep:
         private = self._schema.tools[step.tool].private
-        args = self._redactor.redact(dict(step.args), private)
-        return replace(step, args=args, result=self._redactor.redact(step.result, private))
+        args, result = without_secrets([dict(step.args), step.result], secrets)
+        return replace(
+            step, args=redactor.redact(args, private), result=redactor.redact(result, private)
+        )
 
 
 _Route = tuple[str, Operation, re.Pattern[str]]

@@ -128,6 +128,10 @@ class Carrier:
     def __post_init__(self) -> None:
         verify_certificate(self.certificate, self.domain, self.plan)
         self._steps = {step.id: step for step in self.plan.steps}
+        for step in self.plan.steps:
+            self.log.learn(step.tool, step.args)
+            if step.id in self.recorded:
+                self.log.learn(step.tool, self.recorded[step.id].result)
 
     def decide(self, task: Task) -> Decision:
         """What is to be done about a task: decided once, with the service asked if need be."""

@@ -70,8 +70,14 @@ class RunLog:
         """Whether an earlier process wrote such an entry."""
         return (event, step) in self._known
 
+    def learn(self, tool: str, values: Mapping[str, Any]) -> None:
+        """Note what is private of a call, so that no reason repeats it."""
+        self._redactor.learn(values, self._domain.schema.tools[tool].private)
+
     def begin(self, plan: Plan, program: Program, *, dry_run: bool) -> None:
         """The run begins."""
+        for step in plan.steps:
+            self.learn(step.tool, step.args)
         self._append(
             "plan",
             at=now(),
@@ -110,14 +116,14 @@ class RunLog:
 
     def result(self, step: str, tool: str, result: Mapping[str, Any], seconds: float) -> None:
         """A call succeeded."""
+        self.learn(tool, result)
         private = self._domain.schema.tools[tool].private
         shown = self._loggable(self._redactor.redact(result, private))
         self._append("result", step=step, ok=True, t_s=round(seconds, 6), result=shown)
 
     def failure(self, step: str, reason: str, seconds: float, *, in_doubt: bool) -> None:
         """A call failed."""
-        shown = self._redactor.redact(reason)
-        t_s = round(seconds, 6)
+        shown, t_s = self._redactor.redact(reason), round(seconds, 6)
         self._append("result", step=step, ok=False, t_s=t_s, reason=shown, in_doubt=in_doubt)
 
     def state(self, step: str, before: int, after: int) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bb_core.errors import BBError
-from bb_core.plan import Plan, plan_text
+from bb_core.plan import Plan, parse_plan, plan_text
 from bb_core.prompt import format_prompt
 from bb_domains.domain import Domain
 from bb_domains.kit import open_adapters
@@ -233,6 +233,8 @@ class Planner:
         """Bring a run that was stopped to its end, as `work`."""
         domain, log = self.domains[task.domain], self.needed_log()
         hide = Redactor(load_log_key(log.with_suffix(".key")))
+        for step in parse_plan(self.find_run(run).plan or plan_text(Plan(()))).steps:
+            hide.learn(step.args, domain.schema.tools[step.tool].private)
 
         def on_step(outcome: StepOutcome) -> None:
             task.tell("step", **_step(_hidden(outcome, domain, hide)))
@@ -316,7 +318,9 @@ def _falling_back(task: PlanTask) -> Callable[[Fallback], object]:
 
 def _hidden(outcome: StepOutcome, domain: Domain, hide: Redactor) -> StepOutcome:
     """An outcome with its private values as keyed hashes."""
-    result = hide.redact(outcome.result, domain.schema.tools[outcome.tool].private)
+    private = domain.schema.tools[outcome.tool].private
+    hide.learn(outcome.result, private)
+    result = hide.redact(outcome.result, private)
     return replace(outcome, result=result, reason=hide.redact(outcome.reason))
 
 
