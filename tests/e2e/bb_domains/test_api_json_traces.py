@@ -117,7 +117,7 @@ def test_the_domain_comes_from_the_running_service(demo: Demo) -> None:
 
 def test_wrong_credentials_are_refused(demo: Demo) -> None:
     with httpx.Client(trust_env=False) as client:
-        stranger = connect(demo.base_url, Credentials("demo", "wrong"), client)
+        stranger = connect(demo.base_url, Credentials("demo", "guessed"), client)
         with pytest.raises(ToolFailed, match="tool login: answered 401: wrong username"):
             stranger.adapters.call("login", {})
 
