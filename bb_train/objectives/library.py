@@ -1,5 +1,7 @@
 """`build_loss` and `reuse_loss`: states are made of skills, and of few of them.
 
+Both are of a process's own rows as a whole; among several processes the terms are averaged by rows.
+
 B batch, T time, D builder width, K skills, N positions.
 
 Sources: builderbrain 2 (`build_loss`, `reuse_loss`), 3 (reuse over bloat); Rissanen 1978 for the

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bb_train.objectives.duals import (
@@ -26,8 +27,16 @@ from bb_train.objectives.duals import (
     start_duals,
 )
 from bb_train.objectives.errors import ObjectiveError, StateError
-from bb_train.objectives.gradients import Reduce, Rows, gradient_rows, gram_matrix, local
-from bb_train.objectives.gradients import write_gradient as write
+from bb_train.objectives.gradients import (
+    Reduce,
+    Rows,
+    are_sharded,
+    gradient_rows,
+    gram_matrix,
+    local,
+    sharded_rows,
+    write_gradient,
+)
 from bb_train.objectives.scales import TASK, Scales, observe_norms, scales_from_json, scales_to_json
 from bb_train.objectives.surgery import Rule, cosines, weights
 from bb_train.objectives.term import Term
@@ -95,7 +104,7 @@ def constrained_step(
     Args:
         terms: "task" and any of the constraints; the same names on every process. A constraint
             without a term (measured only every so often) keeps its dual.
-        parameters: what is trained.
+        parameters: what is trained, whole or sharded.
         state: before.
         rule: how conflicting gradients are combined.
         step: of the run, for the random order of PCGrad.
@@ -111,9 +120,8 @@ def constrained_step(
     after = ascend(state.duals, {n: v for n, v in values.items() if n != TASK})
     prices = {TASK: 1.0, **state.duals.as_dict()}
     taking_part = [n for n in terms if prices[n] > 0 or not state.scales.is_frozen]
-    rows = gradient_rows({n: terms[n].surrogate * shares[n] for n in taking_part}, parameters)
-    rows = Rows(rows.names, reduce(rows.matrix))
-    gram = gram_matrix(rows)
+    shared = {name: terms[name].surrogate * shares[name] for name in taking_part}
+    rows, gram = _measured(shared, parameters, reduce)
     lengths = dict(zip(rows.names, np.sqrt(np.maximum(0, np.diag(gram))).tolist(), strict=True))
     scales = observe_norms(state.scales, lengths)
     factors = {name: scales.factor(name) for name in rows.names}
@@ -121,7 +129,7 @@ def constrained_step(
     live = priced > 0
     chosen = priced.copy()
     chosen[live] *= weights(rule, (gram * np.outer(priced, priced))[np.ix_(live, live)], step)
-    write(rows, chosen, parameters)
+    write_gradient(rows, chosen, parameters)
     return Outcome(
         state=ObjectiveState(after, scales),
         values=values,
@@ -150,6 +158,18 @@ def state_from_json(data: Mapping[str, Any], constraints: Sequence[Constraint]) 
             f"no state of an objective ({error})", where="objective", fix="start the run again"
         ) from error
     return ObjectiveState(duals_from_json(duals, tuple(constraints)), scales_from_json(scales))
+
+
+def _measured(
+    losses: dict[str, Tensor], parameters: Sequence[nn.Parameter], reduce: Reduce
+) -> tuple[Rows, NDArray[np.float64]]:
+    """Gradients of the whole batch, and their inner products."""
+    if are_sharded(parameters):
+        columns = sharded_rows(losses, parameters)
+        return columns, gram_matrix(columns, reduce)
+    mine = gradient_rows(losses, parameters)
+    rows = Rows(mine.names, reduce(mine.matrix))
+    return rows, gram_matrix(rows)
 
 
 def _over_processes(

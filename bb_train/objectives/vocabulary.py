@@ -178,7 +178,7 @@ def vocabulary_head(model: nn.Module) -> Head:
     cap = getattr(causal.config.get_text_config(), "final_logit_softcapping", None)
 
     def project(states: Tensor) -> Tensor:
-        logits = module(states)
+        logits = module(states.to(module.weight.dtype))
         return logits if cap is None else torch.tanh(logits / cap) * cap
 
     head = Head(project, module.weight.shape[0])

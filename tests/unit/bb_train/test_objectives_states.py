@@ -11,7 +11,12 @@ from bb_runtime.plan_mask import PlanLanguage
 from bb_train.lora import quiet_peft
 from bb_train.objectives.errors import ObjectiveError
 from bb_train.objectives.forbidden import cfs_energy, grammar_masks
-from bb_train.objectives.vocabulary import final_states, vocabulary_head
+from bb_train.objectives.vocabulary import (
+    final_states,
+    nll_of,
+    vocabulary_head,
+    vocabulary_rows,
+)
 
 COMMON = {"vocab_size": 300, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2}
 COMMON |= {"num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "pad_token_id": 0}
@@ -55,6 +60,20 @@ def test_states_of_a_peft_model():
     assert torch.allclose(
         vocabulary_head(model).project(states), model(input_ids=IDS).logits, atol=1e-5
     )
+
+
+def test_losses_under_autocast_are_those_without_up_to_bfloat16(tokenizer):
+    rail = DualRailForCausalLM.from_base(
+        base_of("llama"), tokenizer, DualRailConfig(width=16, heads=2)
+    )
+    head, slopes = vocabulary_head(rail), []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            states = final_states(rail, input_ids=IDS).flatten(0, 1)
+            loss = vocabulary_rows(states, head, [nll_of(IDS.flatten())]).losses[0].mean()
+        slopes.append(torch.autograd.grad(loss, rail.rail.outward.weight)[0])
+        assert loss.dtype == torch.float32
+    assert torch.nn.functional.cosine_similarity(*(g.flatten() for g in slopes), dim=0) > 0.98
 
 
 def test_a_trained_head_or_a_model_that_does_more_is_refused():
