@@ -233,13 +233,13 @@ class Planner:
         """Bring a run that was stopped to its end, as `work`."""
         domain, log = self.domains[task.domain], self.needed_log()
         hide = Redactor(load_log_key(log.with_suffix(".key")))
-        for step in parse_plan(self.find_run(run).plan or plan_text(Plan(()))).steps:
-            hide.learn(step.args, domain.schema.tools[step.tool].private)
 
         def on_step(outcome: StepOutcome) -> None:
             task.tell("step", **_step(_hidden(outcome, domain, hide)))
 
         def act() -> None:
+            for step in parse_plan(self.find_run(run).plan or plan_text(Plan(()))).steps:
+                hide.learn(step.args, domain.schema.tools[step.tool].private)
             with self._running, Ledger(log) as ledger, self._opened(domain) as adapters:
                 done = resume(
                     domain, run, adapters, ledger, words=words, give_up=give_up, on_step=on_step
