@@ -23,6 +23,14 @@ from bb_domains.profile.sentences import Sentences
 from bb_domains.profile.source import Source, offline_parser, read_grammar
 
 BYTES = 256
+_KIND = np.array(
+    [
+        0 if chr(byte).isalpha() and byte < 128 else 1 if 48 <= byte < 58 else
+        3 if byte in b" \t\r\n" else 2 if 32 < byte < 127 else 4
+        for byte in range(BYTES)
+    ]
+)  # fmt: skip
+"""Letters, digits, signs, blanks and line ends, all others."""
 _START = re.compile(r"//\s*start:\s*(\w+)")
 _BUILTIN = Path(lark.__file__).parent / "grammars"
 
@@ -98,7 +106,10 @@ def parses(source: Source) -> Callable[[str], bool]:
 
 
 def walk(start: LLMatcher, draw: random.Random, most_bytes: int = 100) -> str | None:
-    """A text written by choosing among what the mask allows; None if it came to no end."""
+    """A text written by choosing among what the mask allows; None if it came to no end.
+
+    First a kind of byte is chosen, then a byte: with bytes alike, names would hardly ever end.
+    """
     state, written = start.deep_copy(), bytearray()
     while len(written) < most_bytes:
         if state.is_accepting() and draw.random() < 0.12:
@@ -107,8 +118,9 @@ def walk(start: LLMatcher, draw: random.Random, most_bytes: int = 100) -> str | 
         allowed = np.flatnonzero(np.unpackbits(mask, bitorder="little")[:BYTES])
         if not len(allowed):
             break
-        printable = [byte for byte in allowed if 0x20 <= byte < 0x7F]
-        byte = int(draw.choice(printable if printable and draw.random() < 0.93 else list(allowed)))
+        kinds = [kind for kind in (allowed[_KIND[allowed] == k] for k in range(5)) if len(kind)]
+        usual = kinds[:-1] if len(kinds) > 1 and _KIND[kinds[-1][0]] == 4 else kinds
+        byte = int(draw.choice(draw.choice(usual if draw.random() < 0.97 else kinds)))
         state.consume_token(byte)
         written.append(byte)
     return written.decode() if state.is_accepting() else None

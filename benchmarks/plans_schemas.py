@@ -9,12 +9,15 @@ annotations.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 from itertools import chain
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from bb_core.progress import track
 from benchmarks.bfcl import CATEGORIES, Task, tasks
 from benchmarks.frame import Context, Measured, UnavailableError, row
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 BUDGET = 256
 COMPACT = (",", ":")
+_Values = Callable[[Context], Iterable[tuple[Any, Any]]]
 
 
 @lru_cache(maxsize=1)
@@ -104,11 +108,16 @@ def _accepts(schema: Any, values: Sequence[Any], order: Order = "declared") -> l
     return found
 
 
-def _judge(context: Context, accepts: Any) -> tuple[float, int]:
-    """The share of schemas whose instances are all judged as labelled, and wrong acceptances."""
+@lru_cache(maxsize=3)
+def _judged(context: Context, order: Order | None) -> tuple[float, int]:
+    """The share of schemas whose instances are all judged as labelled, and wrong acceptances.
+
+    Ours with the properties in this order; llguidance's own compiler for None.
+    """
+    accepts = _accepts_raw if order is None else partial(_accepts, order=order)
     right = wrong = 0
     entries = _labelled(context)
-    for entry in entries:
+    for entry in track(entries, f"schemas, {order or 'llguidance'}"):
         labels = [test["valid"] for test in entry["tests"]]
         found = accepts(entry["schema"], [test["data"] for test in entry["tests"]])
         right += found == labels
@@ -119,25 +128,25 @@ def _judge(context: Context, accepts: Any) -> tuple[float, int]:
 @row("plans.schemas_kept", peer_name="limit", unit="of schemas", target=1.0)
 def schemas_kept(context: Context) -> Measured:
     """MaskBench schemas whose instances are all accepted and refused as labelled."""
-    return Measured([_judge(context, _accepts)[0]], [0.92])
+    return Measured([_judged(context, "declared")[0]], [0.92])
 
 
 @row("plans.schemas_kept_any_order", peer_name="limit", unit="of schemas", target=1.0)
 def schemas_kept_any_order(context: Context) -> Measured:
     """The same where declared properties may stand in any order, as labelled instances do."""
-    return Measured([_judge(context, partial(_accepts, order="any"))[0]], [0.92])
+    return Measured([_judged(context, "any")[0]], [0.92])
 
 
 @row("plans.schemas_kept_llguidance", peer_name="llguidance", unit="of schemas", target=1.09)
 def schemas_kept_llguidance(context: Context) -> Measured:
     """The same against llguidance's own compiler of JSON Schema."""
-    return Measured([_judge(context, _accepts)[0]], [_judge(context, _accepts_raw)[0]])
+    return Measured([_judged(context, "declared")[0]], [_judged(context, None)[0]])
 
 
 @row("plans.schemas_wrong", peer_name="limit", unit="instances", target=1.0, better="less")
 def schemas_wrong(context: Context) -> Measured:
-    """MaskBench instances that are accepted though they are labelled invalid."""
-    return Measured([_judge(context, _accepts)[1]], [0])
+    """MaskBench instances that are accepted though labelled invalid, in either order."""
+    return Measured([_judged(context, "declared")[1] + _judged(context, "any")[1]], [0])
 
 
 def _tasks(context: Context) -> Iterable[Task]:
@@ -147,28 +156,59 @@ def _tasks(context: Context) -> Iterable[Task]:
     return chain.from_iterable(list(tasks(data, name))[::step] for name in CATEGORIES)
 
 
-@row("plans.calls_finished", peer_name="limit", unit="of decodes", target=1.0)
-def calls_finished(context: Context) -> Measured:
-    """Function calls by the untuned base rail that end within 256 tokens and validate."""
-    import torch
-    from transformers import AutoModelForCausalLM
+def _asked(context: Context) -> Iterator[tuple[str, Any]]:
+    """Requests and schemas: one to four calls of all its functions, and each function alone."""
+    seen = set[str]()
+    for task in _tasks(context):
+        yield task.request, replace(task, is_parallel=True).schema
+        for function in task.functions if context.full else task.functions[:1]:
+            schema = replace(task, functions=(function,), is_parallel=False).schema
+            text = json.dumps(schema)
+            if text not in seen:
+                seen.add(text)
+                yield task.request, schema
 
-    from bb_nn.base import EMBEDDED
+
+@lru_cache(maxsize=1)
+def _decodes(context: Context) -> tuple[float, float]:
+    """The share of decodes that end and validate, and model calls per token of those."""
+    import torch
+
+    from bb_nn.base import EMBEDDED, load_base, quiet_transformers
     from bb_runtime.errors import MaskError
     from bb_runtime.json_decode import decode_json
 
-    tokenizer = _tokenizer()
+    if not (EMBEDDED / "tokenizer.json").exists():
+        raise UnavailableError("no embedded base rail", where="plans_schemas", fix="bb base train")
+    quiet_transformers()
+    model, tokenizer = load_base()
     torch.set_num_threads(1)
-    model = AutoModelForCausalLM.from_pretrained(EMBEDDED, local_files_only=True).float().eval()
-    found = []
-    for task in _tasks(context):
-        prompt = task.request[:400] + "\n"
+    asked = list(_asked(context))
+    ended = calls = tokens = 0
+    for request, schema in track(asked, "decodes"):
+        prompt = request[:400] + "\n"
         try:
-            decode_json(model, tokenizer, prompt, task.schema, max_new_tokens=BUDGET)
-            found.append(1.0)
+            answer = decode_json(model, tokenizer, prompt, schema, max_new_tokens=BUDGET)
         except MaskError:
-            found.append(0.0)
-    return Measured([sum(found) / len(found)], [1.0])
+            continue
+        ended, calls = ended + 1, calls + answer.forward_calls
+        tokens += answer.tokens
+    return ended / len(asked), calls / tokens
+
+
+@row("plans.calls_finished", peer_name="limit", unit="of decodes", target=1.0)
+def calls_finished(context: Context) -> Measured:
+    """Function calls by the untuned base rail that end within 256 tokens and validate.
+
+    A list that is refused counts as unfinished, though its error is typed.
+    """
+    return Measured([_decodes(context)[0]], [1.0])
+
+
+@row("plans.calls_decoded", peer_name="limit", unit="calls/token", target=1.0, better="less")
+def calls_decoded(context: Context) -> Measured:
+    """Calls of the model per token that it wrote then."""
+    return Measured([_decodes(context)[1]], [0.70])
 
 
 def _forced_share(matcher: LLMatcher, tokens: Sequence[int]) -> int | None:
@@ -200,39 +240,59 @@ def _ordered(task: Task) -> Any:
     return calls if task.is_parallel else calls[0]
 
 
-def _calls_per_token(context: Context) -> tuple[float, float]:
-    """Model calls per token of the ground truth's calls: under our grammar, under llguidance's."""
+def _compiled(schema: Any, order: Order = "declared") -> LLMatcher | None:
+    """The matcher of our grammar, None where the schema is refused."""
     from llguidance import LLMatcher
 
-    from bb_domains.json_schema.compile import compile_schema
+    from bb_runtime.errors import MaskError
+    from bb_runtime.json_schema import schema_constraint
 
-    totals = [[0, 0], [0, 0]]
-    for task in _tasks(context):
-        if not task.calls:
-            continue
-        lark = LLMatcher.grammar_from_lark(compile_schema(task.schema).lark)
-        raw = _raw(task.schema)
-        if raw is None:
+    try:
+        lark = schema_constraint(schema, "annotate", order).grammar.lark
+    except MaskError:
+        return None
+    return LLMatcher(_wrapped(), LLMatcher.grammar_from_lark(lark), log_level=0)
+
+
+def _calls(context: Context) -> Iterator[tuple[Any, Any]]:
+    """Schemas and calls of the function-calling data."""
+    return ((task.schema, _ordered(task)) for task in _tasks(context) if task.calls)
+
+
+def _instances(context: Context) -> Iterator[tuple[Any, Any]]:
+    """Schemas and valid instances of MaskBench."""
+    for entry in _labelled(context):
+        yield from ((entry["schema"], t["data"]) for t in entry["tests"] if t["valid"])
+
+
+@lru_cache(maxsize=2)
+def _calls_per_token(context: Context, values: _Values) -> tuple[float, float]:
+    """Model calls per token of values, the mean over values: under our grammar, llguidance's.
+
+    Each side writes JSON its own way: ours compactly, llguidance, as it is by default, with blanks.
+    Values that one of them refuses, or whose forced tokens are not the tokenizer's, are left out.
+    """
+    shares: list[tuple[float, float]] = []
+    pairs = list(values(context))
+    for schema, value in track(pairs, "values"):
+        ours, raw = _compiled(schema), _raw(schema)
+        if ours is None or raw is None:
             continue
         found = []
-        for matcher, separators in (
-            (LLMatcher(_wrapped(), lark, log_level=0), COMPACT),
-            (raw, None),
-        ):
-            tokens = _wrapped().tokenize_str(_text(_ordered(task), separators))
-            found.append((_forced_share(matcher, tokens), len(tokens)))
-        if all(calls is not None for calls, _ in found):
-            for total, (calls, length) in zip(totals, found, strict=True):
-                total[0] += calls or 0
-                total[1] += length
-    ours, peer = (calls / length for calls, length in totals)
-    return ours, peer
+        for matcher, separators in ((ours, COMPACT), (raw, None)):
+            tokens = _wrapped().tokenize_str(_text(value, separators))
+            calls = _forced_share(matcher, tokens)
+            found.append(None if calls is None else calls / len(tokens))
+        if found[0] is not None and found[1] is not None:
+            shares.append((found[0], found[1]))
+    ours_mean, raw_mean = (fmean(side) for side in zip(*shares, strict=True))
+    return ours_mean, raw_mean
 
 
 @row("plans.model_calls", peer_name="limit", unit="calls/token", target=1.0, better="less")
 def model_calls(context: Context) -> Measured:
     """Calls of the model per token of function calls, forced tokens free."""
-    return Measured([_calls_per_token(context)[0]], [0.70])
+    return Measured([_calls_per_token(context, _calls)[0]], [0.70])
 
 
 @row(
@@ -244,5 +304,24 @@ def model_calls(context: Context) -> Measured:
 )
 def model_calls_llguidance(context: Context) -> Measured:
     """The same against llguidance's own compiler with its flexible whitespace."""
-    ours, peer = _calls_per_token(context)
+    ours, peer = _calls_per_token(context, _calls)
+    return Measured([ours], [peer])
+
+
+@row("plans.instance_calls", peer_name="limit", unit="calls/token", target=1.0, better="less")
+def instance_calls(context: Context) -> Measured:
+    """Calls of the model per token of MaskBench's valid instances, most of which is free text."""
+    return Measured([_calls_per_token(context, _instances)[0]], [0.70])
+
+
+@row(
+    "plans.instance_calls_llguidance",
+    peer_name="llguidance",
+    unit="calls/token",
+    target=1.1,
+    better="less",
+)
+def instance_calls_llguidance(context: Context) -> Measured:
+    """The same against llguidance's own compiler with its flexible whitespace."""
+    ours, peer = _calls_per_token(context, _instances)
     return Measured([ours], [peer])
