@@ -23,6 +23,8 @@ Path_ = tuple[str | int, ...]
 
 MOST_NODES = 200_000
 
+_LOADER = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+
 
 @dataclass(frozen=True)
 class Marked:
@@ -64,7 +66,7 @@ def decode_marked(text: str, *, source: str) -> Marked:
     data = decode_yaml(text, where=source)
     places: dict[Path_, tuple[int, int]] = {}
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_LOADER)
         if root is not None:
             _Places(source, places).collect(root, (), ())
         return Marked(plain(data, source), source, places)

@@ -17,6 +17,11 @@ def test_nodes_have_places() -> None:
     assert marked.where(("b", 0, "y")) == "f.yaml:4:5: b.0.y"
 
 
+def test_columns_are_counted_in_characters() -> None:
+    marked = decode_marked('"é𝄞": {"ß": 1, y: 2}\n', source="f.yaml")
+    assert marked.where(("é𝄞", "y")) == "f.yaml:1:16: é𝄞.y"
+
+
 def test_what_is_not_written_is_where_its_parent_is() -> None:
     assert decode_marked(TEXT, source="f.yaml").where(("b", 0, "z")) == "f.yaml:3:5: b.0.z"
     assert decode_marked("", source="f.yaml").where(("q",)) == "f.yaml: q"
