@@ -1,9 +1,9 @@
 """Bodies that mean one thing only, whoever reads them.
 
 JSON lets a key stand twice, and readers differ in which they take; Python's reads UTF-16 as well,
-numbers that are none, and halves of surrogate pairs, which no text holds. A body that whatever stands before the server may read otherwise is
-refused, and so is one that says it is something else: a form that a browser sends for a foreign
-page cannot say that it is JSON.
+numbers that are none, and halves of surrogate pairs, which no text holds. A body that whatever
+stands before the server may read otherwise is refused, and so is one that says it is something
+else: a form that a browser sends for a foreign page cannot say that it is JSON.
 """
 
 from __future__ import annotations
