@@ -123,7 +123,7 @@ def test_a_run_that_was_killed_is_in_the_log_and_goes_on_once(serve, tmp_path):
     assert verify(tmp_path / "plans.ledger").ok
     again = serve()
     (view,) = again.client.get("/v1/plans").json()["data"]
-    assert view["status"] == "running"
+    assert view["status"] == "interrupted"
     assert [step["status"] for step in view["steps"][:2]] == ["ok", "called"]
     assert again.client.get(f"/v1/plans/{view['run']}").json() == view
     again.end(signal.SIGKILL)
