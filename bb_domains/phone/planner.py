@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 from bb_core.plan import MAX_STEPS
 from bb_domains.phone.handset import Handset, make_handset
@@ -25,9 +24,8 @@ from bb_domains.phone.policies import POLICIES, Policy
 from bb_domains.phone.simulated import PhoneSimulator, asked_changes
 from bb_domains.phone.skins import skins
 from bb_domains.phone.workflows import APP_OF, GOAL_KINDS, make_plan
-from bb_domains.requests import Case, draw_requests
-from bb_domains.schema import PlanSchema
-from bb_domains.simulation import Request, Trial
+from bb_domains.requests import Case
+from bb_domains.simulation import Trial
 from bb_domains.variants import Compositions
 from bb_domains.wordings import Goal, Value
 
@@ -35,22 +33,8 @@ COMPOSITIONS = Compositions(GOAL_KINDS, (1, 3))
 OPEN_SHARE = 0.4  # of draws under no policy to speak of, where policies are not held out
 
 
-def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator[Request]:
-    """`n` requests of a split; see `requests.draw_requests`.
-
-    Args:
-        schema: the domain's; its guards are looked at, its bounds kept.
-        split: one of `simulation.SPLITS`.
-        n: how many.
-        seed: makes them.
-
-    Raises:
-        BBError: no further request is found.
-    """
-    return draw_requests(partial(_cases, Trial.of(schema), split), split, n, seed)
-
-
-def _cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
+def cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
+    """Cases of a split for one draw, as `requests.draw_requests` wants them."""
     policy, kinds = POLICIES.draw(split, rng, OPEN_SHARE), COMPOSITIONS.draw(split, rng)
     if policy.asks and not any(APP_OF[kind] in policy.asks for kind in kinds):
         return  # what is said must have to do with the wishes

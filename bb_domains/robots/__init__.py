@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,9 +66,11 @@ def open_adapters(schema: PlanSchema, environment: Mapping[str, str]) -> Iterato
 
 def requests(split: str, n: int, seed: int) -> Iterator[Request]:
     """Requests of a split, with plans that fulfil them."""
-    from bb_domains.robots.planner import plan_requests
+    from bb_domains.requests import draw_requests
+    from bb_domains.robots.planner import cases
+    from bb_domains.simulation import Trial
 
-    return plan_requests(plan_schema(), split, n, seed)
+    return draw_requests(partial(cases, Trial.of(plan_schema()), split), split, n, seed)
 
 
 def simulator(request: Request) -> RobotSimulator:

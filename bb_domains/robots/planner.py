@@ -9,9 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
-from bb_domains.requests import Case, draw_requests
+from bb_domains.requests import Case
 from bb_domains.robots.floors import LAYOUTS, Place
 from bb_domains.robots.grid import reachable
 from bb_domains.robots.policies import POLICIES, Policy, slower
@@ -19,8 +18,7 @@ from bb_domains.robots.simulated import RobotSimulator
 from bb_domains.robots.skins import skins
 from bb_domains.robots.workflows import MANNERS, STAYING, WORK, make_plan, n_steps
 from bb_domains.robots.world import World, holds_items, make_world
-from bb_domains.schema import PlanSchema
-from bb_domains.simulation import Request, Trial
+from bb_domains.simulation import Trial
 from bb_domains.variants import Compositions
 from bb_domains.wordings import Goal, Value
 
@@ -28,21 +26,6 @@ WORK_TOGETHER = Compositions(WORK, (1, 3))
 CHARGE_SHARE, REPORT_SHARE, HOME_SHARE = 0.2, 0.15, 0.3
 MOST_WORLDS = 40  # for one draw of kinds, words and rules
 MOST_WISHES = 4  # in one of those
-
-
-def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator[Request]:
-    """`n` requests of a split; see `requests.draw_requests`.
-
-    Args:
-        schema: the domain's; its guards are looked at.
-        split: one of `simulation.SPLITS`.
-        n: how many.
-        seed: makes them.
-
-    Raises:
-        BBError: no further request is found.
-    """
-    return draw_requests(partial(_cases, Trial.of(schema), split), split, n, seed)
 
 
 def composition(split: str, rng: random.Random) -> tuple[str, ...]:
@@ -54,7 +37,8 @@ def composition(split: str, rng: random.Random) -> tuple[str, ...]:
     return (*charge, *work, *report, *home)
 
 
-def _cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
+def cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
+    """Cases of a split for one draw, as `requests.draw_requests` wants them."""
     kinds = composition(split, rng)
     if n_steps(kinds) > trial.schema.limits.max_steps:
         return

@@ -9,12 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
-from bb_domains.requests import Case, draw_requests
-from bb_domains.schema import PlanSchema
-from bb_domains.simulation import Request, Trial
+from bb_domains.requests import Case
+from bb_domains.simulation import Trial
 from bb_domains.social.layouts import LAYOUTS
 from bb_domains.social.people import make_person
 from bb_domains.social.policies import POLICIES, Occasion, Rules
@@ -42,22 +40,8 @@ _OCCASIONS: Mapping[str, tuple[Occasion, ...]] = {
 """What may be approved, by kind of goal; of posts, the one that is their audience."""
 
 
-def plan_requests(schema: PlanSchema, split: str, n: int, seed: int) -> Iterator[Request]:
-    """`n` requests of a split; see `requests.draw_requests`.
-
-    Args:
-        schema: the domain's; its guards are looked at.
-        split: one of `simulation.SPLITS`.
-        n: how many.
-        seed: makes them.
-
-    Raises:
-        BBError: no further request is found.
-    """
-    return draw_requests(partial(_cases, Trial.of(schema), split), split, n, seed)
-
-
-def _cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
+def cases(trial: Trial, split: str, rng: random.Random) -> Iterator[Case]:
+    """Cases of a split for one draw, as `requests.draw_requests` wants them."""
     kinds = COMPOSITIONS.draw(split, rng)
     skin, layout = skins().draw(split, rng), LAYOUTS.draw(split, rng)
     policy = POLICIES.draw(split, rng)
