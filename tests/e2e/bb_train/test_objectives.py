@@ -2,13 +2,11 @@
 
 import itertools
 import json
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import torch
 
-from bb_core.plan import plan_text
-from bb_core.trace import trace_plan
 from bb_nn.base import load_base
 from bb_nn.config import DualRailConfig
 from bb_nn.rail import DualRailForCausalLM
@@ -163,22 +161,16 @@ def two_wordings(tokenizer, trace):
     """The trace's example, and the same plan after other words."""
     first = encode_example(tokenizer, trace, 512)
     again = tokenizer(f"### Request\nPlease: {trace.request}\n### Plan\n")["input_ids"]
-    assert plan_text(trace_plan(trace))
     return first, Example((*again, *first.ids[first.n_prompt :]), len(again))
 
 
-class outputs_of:  # noqa: N801
+@contextmanager
+def outputs_of(module):
     """What a module puts out while the block runs."""
-
-    def __init__(self, module):
-        self.module, self.seen = module, []
-
-    def __enter__(self):
-        self.handle = self.module.register_forward_hook(lambda _m, _i, out: self.seen.append(out))
-        return self.seen
-
-    def __exit__(self, *_):
-        self.handle.remove()
+    seen = []
+    handle = module.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
+    yield seen
+    handle.remove()
 
 
 def test_the_constrained_objective_trains_the_rail_and_logs_every_step(

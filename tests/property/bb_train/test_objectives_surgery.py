@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -101,6 +102,19 @@ def test_cagrad_without_radius_or_hope_is_the_sum():
     assert np.array_equal(cagrad_weights(gradients @ gradients.T, 0.5), [1, 1])
     more = np.array([[1.0, 0.5], [-1.0, 0.5]])
     assert np.array_equal(cagrad_weights(more @ more.T, 0.0), [1, 1])
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_torchjd_agrees_where_it_is_installed(seed):
+    """Of two gradients PCGrad has one order; torchjd's CAGrad starts from the mean."""
+    torchjd = pytest.importorskip("torchjd.aggregation")
+    gradients = np.random.default_rng(seed).normal(size=(2, 6))
+    gram, matrix = gradients @ gradients.T, torch.from_numpy(gradients)
+    ours = weights(Rule("pcgrad"), gram, 0) @ gradients
+    assert ours == pytest.approx(torchjd.PCGrad()(matrix).numpy(), abs=1e-6)
+    pytest.importorskip("cvxpy")
+    ours = cagrad_weights(gram, 0.5) @ gradients / 2
+    assert ours == pytest.approx(torchjd.CAGrad(c=0.5, norm_eps=0.0)(matrix).numpy(), abs=1e-4)
 
 
 @given(GRADIENTS)
