@@ -2,7 +2,8 @@
 
 The id is the client's `X-Request-Id` where that is harmless text, else a new one; the answer bears
 it, and every line of the log. A fault of ours is logged here, and answered without its details.
-While the server drains, new requests are told to go elsewhere.
+While the server drains, new requests are told to go elsewhere. A request whose length is given in
+two ways is refused, and its connection ended.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 access = logging.getLogger("bb_runtime.http.access")
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _ALWAYS = ("/health", "/ready", "/metrics")
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -39,6 +41,15 @@ _CLOSING = {
         "type": "server_error",
         "param": None,
         "code": "closing",
+    }
+}
+
+_AMBIGUOUS = {
+    "error": {
+        "message": "the request has a content-length and a transfer-encoding; send one of them",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": "ambiguous_length",
     }
 }
 
@@ -73,7 +84,8 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = dict(scope["headers"]).get(b"x-request-id", b"").decode("latin-1")
+        headers = dict(scope["headers"])
+        given = headers.get(b"x-request-id", b"").decode("latin-1")
         name = given if _HARMLESS.fullmatch(given) else uuid.uuid4().hex
         request_id.set(name)  # the server runs each request in a context of its own
         started_s, status = time.monotonic(), 0
@@ -90,27 +102,36 @@ class Gate:
         try:
             if self._state.is_draining and scope["path"] not in _ALWAYS:
                 await _answer(sending, 503, _CLOSING, (b"retry-after", b"5"))
+            elif b"content-length" in headers and b"transfer-encoding" in headers:
+                # Who stands before the server may have gone by the other one: what follows the
+                # body could be a request that nobody has looked at, so the connection ends here.
+                await _answer(sending, 400, _AMBIGUOUS)
             else:
                 await self._app(scope, receive, sending)
         except Exception as error:
-            logger.exception("%s %s failed", scope["method"], _route(scope))
+            logger.exception("%s %s failed", _method(scope), _route(scope))
             if status == 0:
                 await _answer(sending, 500, error_data(error))
             else:
                 raise  # only closing the connection can tell the client now
         finally:
             seconds = time.monotonic() - started_s
-            self._metrics.end(_route(scope), scope["method"], status, seconds)
+            self._metrics.end(_route(scope), _method(scope), status, seconds)
             self._log(scope, status, seconds)
 
     def _log(self, scope: Scope, status: int, seconds: float) -> None:
         access.info(
-            "%s %s %s", scope["method"], _route(scope), status,
+            "%s %s %s", _method(scope), _route(scope), status,
             extra={"data": {
-                "method": scope["method"], "route": _route(scope), "status": status,
+                "method": _method(scope), "route": _route(scope), "status": status,
                 "seconds": round(seconds, 6), "key": scope["state"]["key_name"],
             }},
         )  # fmt: skip
+
+
+def _method(scope: Scope) -> str:
+    """The method, if it is one: a client may send any word."""
+    return scope["method"] if scope["method"] in _METHODS else "(other)"
 
 
 def _route(scope: Scope) -> str:
