@@ -60,7 +60,7 @@ def pcgrad(context: Context) -> Measured:
 
 @row("rails.pcgrad_torchjd", peer_name="torchjd PCGrad", unit="s", target=1.0, better="less")
 def pcgrad_torchjd(context: Context) -> Measured:
-    """The same against torchjd, where it is installed; since 0.8 it goes by the Gram matrix, too."""
+    """The same against torchjd, where it is installed; since 0.8 by the Gram matrix, too."""
     from torchjd.aggregation import PCGrad
 
     matrix = _matrix(context)

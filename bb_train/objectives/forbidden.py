@@ -75,7 +75,7 @@ def energy_of(masks: Tensor) -> Measure:
     """−log of the mass on allowed tokens.
 
     Args:
-        masks: (N, n_words) int32 on the states' device; tokens beyond them are forbidden.
+        masks: (N, n_words) int32; tokens beyond them are forbidden.
 
     Raises:
         ObjectiveError: a mask allows nothing.
@@ -88,7 +88,9 @@ def energy_of(masks: Tensor) -> Measure:
         )  # fmt: skip
 
     def measure(found: Tensor, part: slice) -> Tensor:
-        allowed = unpack_on_device(masks[part].contiguous().view(torch.uint8))[:, : found.shape[-1]]
+        allowed = unpack_on_device(masks[part].to(found.device).contiguous().view(torch.uint8))[
+            :, : found.shape[-1]
+        ]
         missing = found.shape[-1] - allowed.shape[1]
         if missing:
             allowed = torch.nn.functional.pad(allowed, (0, missing))
@@ -120,7 +122,9 @@ def obedience(energies: Tensor, top: Tensor, masks: Tensor) -> Obedience:
             where="cfs_energy", fix="take all at the same positions",
         )  # fmt: skip
     mass = -torch.expm1(-energies.detach())
-    broken = (~is_allowed(masks, top)).float().mean() if len(top) else torch.zeros(())
+    broken = (
+        (~is_allowed(masks.to(top.device), top)).float().mean() if len(top) else torch.zeros(())
+    )
     return Obedience(mean_term(mass, energies), float(broken))
 
 
@@ -137,6 +141,5 @@ def cfs_energy(states: Tensor, head: Head, masks: Tensor) -> Obedience:
             f"{len(states)} states, {len(masks)} masks",
             where="cfs_energy", fix="take both at the same positions",
         )  # fmt: skip
-    masks = masks.to(states.device)
     found = vocabulary_rows(states, head, [energy_of(masks)])
     return obedience(found.losses[0], found.top, masks)

@@ -35,17 +35,21 @@ class PlanPositions:
         return states[self.rows.to(states.device), self.columns.to(states.device)]
 
 
-def plan_positions(examples: Sequence[Example]) -> PlanPositions:
+def plan_positions(
+    examples: Sequence[Example], device: str | torch.device = "cpu"
+) -> PlanPositions:
     """All plan positions of a batch, row after row.
 
     Args:
         examples: as they were collated.
+        device: of the tensors.
     """
     spans = [range(e.n_prompt - 1, len(e.ids) - 1) for e in examples]
     rows = [row for row, span in enumerate(spans) for _ in span]
     columns = [column for span in spans for column in span]
     targets = [token for e in examples for token in e.ids[e.n_prompt :]]
-    return PlanPositions(*(torch.tensor(v, dtype=torch.int64) for v in (rows, columns, targets)))
+    parts = (rows, columns, targets)
+    return PlanPositions(*(torch.tensor(v, dtype=torch.int64, device=device) for v in parts))
 
 
 def paired_positions(

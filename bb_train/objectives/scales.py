@@ -63,7 +63,8 @@ def observe_norms(scales: Scales, norms: Mapping[str, float]) -> Scales:
 
     Args:
         scales: before.
-        norms: objective -> Euclidean norm of its gradient; the task's is called "task".
+        norms: objective -> Euclidean norm of its gradient; the task's is called "task". Zero
+            (a constraint not yet touched) tells nothing of a scale and is left out.
     """
     if scales.is_frozen:
         return scales
@@ -73,7 +74,7 @@ def observe_norms(scales: Scales, norms: Mapping[str, float]) -> Scales:
                 f"a gradient norm of {norm}", where=f"scale of {name}", fix="find what made it so"
             )
     seen = dict(scales.norms)
-    grown = {name: (*seen.get(name, ()), norm) for name, norm in norms.items()}
+    grown = {name: (*seen.get(name, ()), norm) for name, norm in norms.items() if norm > 0}
     return replace(scales, norms=tuple({**seen, **grown}.items()), steps=scales.steps + 1)
 
 

@@ -103,7 +103,7 @@ def constrained_step(
 
     Args:
         terms: "task" and any of the constraints; the same names on every process. A constraint
-            without a term (measured only every so often) keeps its dual.
+            without a term, or whose term has no rows on any process, keeps its dual.
         parameters: what is trained, whole or sharded.
         state: before.
         rule: how conflicting gradients are combined.
@@ -117,9 +117,11 @@ def constrained_step(
     if TASK not in terms:
         raise ObjectiveError("there is no task", where="terms", fix='add a term called "task"')
     values, shares = _over_processes(terms, reduce)
+    if TASK not in values:
+        raise ObjectiveError("no row carries it", where=f"term {TASK}", fix="give targets")
     after = ascend(state.duals, {n: v for n, v in values.items() if n != TASK})
     prices = {TASK: 1.0, **state.duals.as_dict()}
-    taking_part = [n for n in terms if prices[n] > 0 or not state.scales.is_frozen]
+    taking_part = [n for n in values if prices[n] > 0 or not state.scales.is_frozen]
     shared = {name: terms[name].surrogate * shares[name] for name in taking_part}
     rows, gram = _measured(shared, parameters, reduce)
     lengths = dict(zip(rows.names, np.sqrt(np.maximum(0, np.diag(gram))).tolist(), strict=True))
@@ -177,6 +179,8 @@ def _over_processes(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Means of the values over all processes' rows, and this process's share of each mean.
 
+    Terms without a row on any process are left out.
+
     Raises:
         ObjectiveError: a value is not finite.
     """
@@ -184,11 +188,13 @@ def _over_processes(
     counts = torch.tensor([float(term.count) for term in terms.values()], dtype=torch.float64)
     device = next(iter(terms.values())).surrogate.device
     summed: Tensor = reduce(torch.stack([values * counts, counts]).to(device)).cpu()
-    means = (summed[0] / summed[1].clamp(min=1e-300)).tolist()
-    shares = (counts / summed[1].clamp(min=1e-300)).tolist()
-    for name, mean in zip(terms, means, strict=True):
-        if not np.isfinite(mean):
+    means, shares = {}, {}
+    for name, total, rows, mine in zip(terms, *summed.tolist(), counts.tolist(), strict=True):
+        if not rows:
+            continue
+        means[name], shares[name] = total / rows, mine / rows
+        if not np.isfinite(means[name]):
             raise ObjectiveError(
-                f"the value is {mean}", where=f"term {name}", fix="find what made it so"
+                f"the value is {means[name]}", where=f"term {name}", fix="find what made it so"
             )
-    return dict(zip(terms, means, strict=True)), dict(zip(terms, shares, strict=True))
+    return means, shares

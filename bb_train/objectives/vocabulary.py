@@ -130,7 +130,7 @@ def nll_of(targets: Tensor) -> Measure:
     """Negative log-likelihood of (N,) int64 target tokens, in nats."""
 
     def measure(found: Tensor, part: slice) -> Tensor:
-        return -found.gather(-1, targets[part, None])[:, 0]
+        return -found.gather(-1, targets[part, None].to(found.device))[:, 0]
 
     return measure
 

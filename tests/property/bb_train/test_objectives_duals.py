@@ -28,7 +28,7 @@ from bb_train.objectives.scales import (
 )
 from bb_train.objectives.step import constrained_step, start_state, state_from_json, state_to_json
 from bb_train.objectives.surgery import Rule
-from bb_train.objectives.term import Term
+from bb_train.objectives.term import Term, mean_term
 
 SUM = Rule("sum")
 
@@ -243,6 +243,29 @@ def test_a_price_of_zero_spares_the_backward_pass_after_the_warm_up():
         assert ("task|slack" in outcome.cosines) == (step == 0)
         assert torch.equal(x.grad, torch.ones(2))
     assert len(passes) == 1
+
+
+def test_a_term_without_rows_is_not_a_measurement_of_zero():
+    """A batch without pairs of wordings must not lower the price of invariance."""
+    x = torch.nn.Parameter(torch.ones(2))
+    state = start_state([Constraint("pairs", 1.0, rate=1.0)], 3)
+    priced = constrained_step(
+        {"task": term(x.sum()), "pairs": term(5 * x.sum())}, [x], state, rule=SUM, step=0
+    ).state
+    assert priced.duals["pairs"] == 9.0
+    nothing = {"task": term(x.sum()), "pairs": mean_term(x[:0])}
+    outcome = constrained_step(nothing, [x], priced, rule=SUM, step=1)
+    assert outcome.state.duals == priced.duals and "pairs" not in outcome.values
+    assert dict(outcome.state.scales.norms)["pairs"] == dict(priced.scales.norms)["pairs"]
+    with pytest.raises(ObjectiveError, match="term task: no row carries it"):
+        constrained_step({"task": mean_term(x[:0])}, [x], state, rule=SUM, step=0)
+
+
+def test_a_gradient_that_is_not_there_yet_tells_nothing_of_a_scale():
+    scales = observe_norms(
+        observe_norms(Scales(2), {"task": 2.0, "kl": 0.0}), {"task": 2.0, "kl": 4.0}
+    )
+    assert scales.is_frozen and scales.factor("kl") == 0.5
 
 
 def test_rows_reach_only_what_they_depend_on_and_shares_add_up():
