@@ -286,7 +286,10 @@ def test_settings_are_checked(tmp_path: Path, text: str, message: str) -> None:
     ("change", "message"),
     [
         ({"BB_SOCIAL_TOKEN": ""}, "BB_SOCIAL_TOKEN not set"),
-        ({"BB_SOCIAL_URL": "https://mastodon.example"}, "mastodon.example:443 is not a declared host"),
+        (
+            {"BB_SOCIAL_URL": "https://mastodon.example"},
+            "mastodon.example:443 is not a declared host",
+        ),
     ],
 )
 def test_hosts_and_variables_are_checked(
