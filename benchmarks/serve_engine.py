@@ -9,6 +9,8 @@ greedy, since the peer shares one sampling among all requests; prompts and budge
 from __future__ import annotations
 
 import asyncio
+import itertools
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -162,7 +164,7 @@ async def _mixed(asks: Sequence[Ask], number: int, until_s: float) -> int:
     from bb_runtime.engine import Sampling
 
     engine, tokens = _engine(), 0
-    for turn, ask in enumerate(asks * 10_000):
+    for turn, ask in enumerate(itertools.cycle(asks)):
         if time.perf_counter() > until_s:
             break
         constraint = None
@@ -179,27 +181,35 @@ async def _mixed(asks: Sequence[Ask], number: int, until_s: float) -> int:
     return tokens
 
 
-@row("serve.memory", peer_name="limit", unit="MB", target=1.0, better="less")
+@row("serve.memory", peer_name="limit", unit="MB in 10 min", target=1.0, better="less")
 def memory(context: Context) -> Measured:
-    """Growth of the process while 64 mixed clients come and go, after a third of the time.
+    """How fast the process grows while 64 mixed clients come and go, once it is warm.
 
-    Ten minutes with `--full`; any error of any client ends the row.
+    Ten minutes with `--full`, else half a minute. Any error of any client ends the row.
     """
-    import psutil
+    from bb_core.progress import Progress
+    from benchmarks.resident import LIMIT_MB, Resident
 
-    seconds = 600.0 if context.full else 12.0
-    process = psutil.Process()
+    seconds = 600 if context.full else 30
+    resident = Resident(os.getpid())
 
-    async def serve(for_s: float) -> None:
-        until_s = time.perf_counter() + for_s
+    async def watch(progress: Progress) -> None:
+        for second in range(seconds):
+            await asyncio.sleep(1)
+            resident.weigh()
+            progress.update(second + 1, note=resident.story())
+
+    async def serve() -> None:
         asks = _asks(context, CLIENTS, 4)
-        await asyncio.gather(*(_mixed(own, i, until_s) for i, own in enumerate(asks)))
+        longest = max(itertools.chain(*asks), key=lambda ask: len(ask.prompt))
+        widest = Ask(longest.prompt, max(ask.budget for ask in itertools.chain(*asks)))
+        await asyncio.gather(*(_ours(widest) for _ in asks))  # as much as is ever held at once
+        until_s = time.perf_counter() + seconds
+        with Progress(seconds, "seconds of load") as progress:
+            clients = (_mixed(own, i, until_s) for i, own in enumerate(asks))
+            await asyncio.gather(watch(progress), *clients)
 
-    asyncio.run(serve(seconds / 3))
-    before = process.memory_info().rss
-    asyncio.run(serve(seconds * 2 / 3))
-    growth_mb = (process.memory_info().rss - before) / 1e6
-    errors = _engine().stats().ended.get("error", 0)
-    if errors:
+    asyncio.run(serve())
+    if errors := _engine().stats().ended.get("error", 0):
         raise RuntimeError(f"{errors} requests failed")
-    return Measured([max(growth_mb, 0.0)], [32.0])
+    return Measured([resident.growth()], [LIMIT_MB])

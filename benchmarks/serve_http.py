@@ -2,31 +2,36 @@
 
 `serve.http` starts `bb serve` and `transformers serve --continuous-batching`, each a process of its
 own on the same embedded base rail, and lets 64 clients stream completions from one and the other in
-turn. An error, or memory that keeps growing, is a failure. `--full` takes ten minutes for each.
+turn. An error ends the row. `--full` goes on until ours has been under load for ten minutes, and
+judges whether its memory stays flat then.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from bb_core.errors import BBError
 from benchmarks.frame import Context, Measured, UnavailableError, row
+from benchmarks.resident import LIMIT_MB, Resident
 
 CLIENTS = 64
 CUTS = 64
 READY_S = 180
-MOST_GROWTH = 1.15
 
 SERVE = """
 from bb_core.cli import run_app
@@ -35,27 +40,19 @@ run_app(app, "bb serve")
 """
 
 
-@dataclass
+@dataclass(frozen=True)
 class Server:
     """A server under load.
 
     Attributes:
         url: of its API.
         model: its name there.
-        process: of the server.
-        sizes: resident memory in bytes, after each round.
+        resident: its memory.
     """
 
     url: str
     model: str
-    process: subprocess.Popen[bytes]
-    sizes: list[int] = field(default_factory=list)
-
-    def weigh(self) -> None:
-        """Note its memory."""
-        import psutil
-
-        self.sizes.append(psutil.Process(self.process.pid).memory_info().rss)
+    resident: Resident
 
 
 def _free_port() -> int:
@@ -65,31 +62,37 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def _running(command: Sequence[str], port: int, model: str) -> Iterator[Server]:
-    """A server process, once it answers."""
+    """A server process, once it answers.
+
+    Raises:
+        BBError: it ends, or does not answer in time.
+    """
     import httpx
 
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until_s = time.monotonic() + READY_S
-        while True:
-            if process.poll() is not None or time.monotonic() > until_s:
-                raise UnavailableError("does not start", where=command[0], fix="run it by hand")
-            with contextlib.suppress(httpx.HTTPError):
-                if httpx.get(f"{url}/health", trust_env=False).is_success:
-                    break
-            time.sleep(0.2)
-        yield Server(f"{url}/v1", model, process)
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(
+            command, stdout=said, stderr=said, env=os.environ | {"HF_HUB_OFFLINE": "1"}
+        )
+        url = f"http://127.0.0.1:{port}"
         try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            until_s = time.monotonic() + READY_S
+            while True:
+                if process.poll() is not None or time.monotonic() > until_s:
+                    said.seek(0)
+                    why = said.read()[-300:].decode(errors="replace").strip()
+                    raise BBError(f"does not answer: {why}", where=" ".join(command[:3]))
+                with contextlib.suppress(httpx.HTTPError):
+                    if httpx.get(f"{url}/health", trust_env=False).is_success:
+                        break
+                time.sleep(0.2)
+            yield Server(f"{url}/v1", model, Resident(process.pid))
+        finally:
+            process.terminate()
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextlib.contextmanager
@@ -146,46 +149,68 @@ async def _stream(client: Any, server: Server, ask: dict[str, Any]) -> str:
     return text
 
 
-async def _load(server: Server, tokenizer: Any, seed: int) -> float:
-    """Tokens a second while all clients stream an answer at the same time."""
+async def _load(
+    server: Server, asks: Sequence[Sequence[dict[str, Any]]]
+) -> tuple[list[str], float]:
+    """The texts, and the seconds in which each client has streamed its answers one by one."""
     import httpx
 
-    limits = httpx.Limits(max_connections=CLIENTS)
+    limits = httpx.Limits(max_connections=len(asks))
     async with httpx.AsyncClient(timeout=None, limits=limits, trust_env=False) as client:
+
+        async def one(own: Sequence[dict[str, Any]]) -> list[str]:
+            texts = []
+            for ask in own:
+                texts.append(await _stream(client, server, ask))
+                server.resident.weigh()
+            return texts
+
         start_s = time.perf_counter()
-        texts = await asyncio.gather(*(_stream(client, server, ask) for ask in _asks(seed)))
+        texts = await asyncio.gather(*(one(own) for own in asks))
         took_s = time.perf_counter() - start_s
-    server.weigh()
-    return sum(len(tokens) for tokens in tokenizer(list(texts))["input_ids"]) / took_s
+    return list(itertools.chain(*texts)), took_s
+
+
+@lru_cache(maxsize=1)
+def _loaded(context: Context) -> tuple[list[float], list[float], Resident]:
+    """Tokens a second of ours and of the peer, round by round, and the memory of ours."""
+    from transformers import AutoTokenizer
+
+    from bb_core.progress import Progress
+    from bb_nn.base import EMBEDDED
+
+    seconds, each = (600, 4) if context.full else (1, 1)
+    speeds: tuple[list[float], list[float]] = ([], [])
+    with _both() as (own, peer), Progress(seconds, "seconds of load on ours") as progress:
+        tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
+        for server in (own, peer):
+            asyncio.run(_load(server, [[ask] for ask in _asks(-1)]))
+        under_load_s, seed = 0.0, context.seed
+        while under_load_s < seconds:
+            asks = list(zip(*(_asks(seed + i) for i in range(each)), strict=True))
+            for server, found in zip((own, peer), speeds, strict=True):
+                texts, took_s = asyncio.run(_load(server, asks))
+                found.append(sum(map(len, tokenizer(texts)["input_ids"])) / took_s)
+                under_load_s += took_s if server is own else 0
+            seed += each
+            note = f"{speeds[0][-1]:.0f} and {speeds[1][-1]:.0f} tokens/s, {own.resident.story()}"
+            progress.update(min(int(under_load_s), seconds), note=note)
+    return *speeds, own.resident
 
 
 @row("serve.http", peer_name="transformers serve, over HTTP", unit="tokens/s", target=1.5)
 def http(context: Context) -> Measured:
-    """64 streaming clients of one server process, no error, flat memory."""
-    from transformers import AutoTokenizer
-
-    from bb_nn.base import EMBEDDED
-
-    found: tuple[list[float], list[float]] = ([], [])
-    with _both() as (own, peer):
-        tokenizer = AutoTokenizer.from_pretrained(EMBEDDED)
-        for server in (own, peer):
-            asyncio.run(_load(server, tokenizer, -1))
-        until_s = time.monotonic() + (1200 if context.full else 0)  # both take turns
-        seed = context.seed
-        while not found[0] or time.monotonic() < until_s:
-            for server, figures in zip((own, peer), found, strict=True):
-                figures.append(asyncio.run(_load(server, tokenizer, seed)))
-            seed += 1
-        _check_flat(own)
-    return Measured(*found)
+    """64 streaming clients of one server process, and no error."""
+    ours, peer, _ = _loaded(context)
+    return Measured(ours, peer)
 
 
-def _check_flat(server: Server) -> None:
-    """Memory may grow while the first rounds fill its caches, not afterwards."""
-    sizes = server.sizes
-    if len(sizes) >= 8 and sizes[-1] > MOST_GROWTH * sizes[len(sizes) // 4]:
-        raise RuntimeError(f"memory grows: {sizes}")
+@row("serve.http_memory", peer_name="limit", unit="MB in 10 min", target=1.0, better="less")
+def http_memory(context: Context) -> Measured:
+    """How fast our server's memory grows under that load, once it is warm."""
+    if not context.full:
+        raise UnavailableError("one round shows no trend", where="serve_http", fix="give --full")
+    return Measured([_loaded(context)[2].growth()], [LIMIT_MB])
 
 
 @row("serve.splits", peer_name="the same text uncut", unit="% the same", target=1.0)
