@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from bb_domains.errors import LowerError
 
 MOST_STEPS = 300_000
-"""A few seconds; the largest schemas of MaskBench and of the function-calling data take a quarter."""
+"""A few seconds; the largest schemas of MaskBench take a quarter of it."""
 
 _MOST_REMEMBERED = 2_000_000
 _clearing: list[Callable[[], None]] = []

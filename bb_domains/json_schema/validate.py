@@ -18,6 +18,8 @@ from typing import Any
 
 import jsonschema
 import regex  # type: ignore[import-untyped]
+from jsonschema_specifications import REGISTRY
+from referencing.exceptions import Unresolvable
 
 from bb_domains.errors import DomainError
 from bb_domains.json_schema.dialect import validator_class
@@ -47,7 +49,8 @@ class Oracle:
     def __init__(self, schema: Any) -> None:
         dialect = validator_class(schema)
         exact = jsonschema.validators.extend(dialect, _KEYWORDS)
-        self._validator = exact(schema, format_checker=dialect.FORMAT_CHECKER)
+        # Without a registry of its own, a validator fetches what a reference names.
+        self._validator = exact(schema, registry=REGISTRY, format_checker=dialect.FORMAT_CHECKER)
 
     def check(self, text: str | bytes) -> Any:
         """Return the value of a valid text.
@@ -65,6 +68,8 @@ class Oracle:
         except TimeoutError as error:
             what = f"takes longer than {LONGEST_S:g} s to judge"
             raise InvalidText(what, where="/") from error
+        except Unresolvable as error:
+            raise InvalidText(f"cannot be judged: {error}", where="/") from error
         if fault is not None:
             pointer = "/" + "/".join(map(str, fault.absolute_path))
             raise InvalidText(fault.message, where=pointer)

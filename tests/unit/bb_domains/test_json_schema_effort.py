@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from bb_domains.errors import LowerError
@@ -77,3 +79,13 @@ def test_other_properties_are_those_that_no_pattern_finds(word):
         oracle.check('{"c":1}')
     with pytest.raises(InvalidText, match="1 is not of type 'null'"):
         oracle.check('{"bc":1}')
+
+
+def test_a_reference_is_never_fetched():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        there = f"http://127.0.0.1:{listening.getsockname()[1]}/x"
+        with pytest.raises(InvalidText, match="cannot be judged"):
+            Oracle({"properties": {"a": {"$ref": there}}}).check('{"a":1}')
+        with pytest.raises(BlockingIOError):
+            listening.accept()
