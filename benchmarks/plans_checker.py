@@ -245,49 +245,81 @@ def walked_pass(context: Context) -> Measured:
     return Measured([passed / (each * len(_domains()))], [1.0])
 
 
-def _small_domain(max_steps: int) -> Domain:
-    """A domain with a few thousand plans: boxes of two sizes that are found, opened and joined."""
-    from bb_domains.domain import make_domain
-    from bb_domains.schema import parse_schema
+def _handle(*names: str) -> dict[str, Any]:
+    """Arguments that are handles."""
+    return {"type": "object", "properties": {n: {} for n in names}, "required": list(names)}
 
+
+def _boxes(max_steps: int) -> dict[str, Any]:
+    """Boxes of two sizes that are found, opened and joined."""
     size = {"enum": ["big", "small"]}
-    box = {"type": "object", "properties": {"box": {}}, "required": ["box"]}
-    pair = {"type": "object", "properties": {"one": {}, "two": {}}, "required": ["one", "two"]}
     one_size = {"type": "object", "properties": {"size": size}, "required": ["size"]}
-    return make_domain(
-        parse_schema(
+    return {
+        "domain": "boxes",
+        "limits": {"max_steps": max_steps},
+        "objects": {"box": {"slots": 2}},
+        "fluents": {"open": ["box"], "joined": ["box", "box"], "lit": []},
+        "tools": {
+            "light": {"pre": "!lit", "effects": ["lit"]},
+            "find": {"args": one_size, "binds": {"object": "box", "key": "size"}},
+            "open": {
+                "args": _handle("box"),
+                "handles": {"box": {"object": "box"}},
+                "pre": "!open(box)",
+                "effects": ["open(box)"],
+            },
+            "join": {
+                "args": _handle("one", "two"),
+                "handles": {"one": {"object": "box"}, "two": {"object": "box"}},
+                "pre": "lit & !joined(one,two)",
+                "effects": ["joined(one,two)"],
+            },
+        },
+        "invariants": [
             {
-                "domain": "boxes",
-                "limits": {"max_steps": max_steps},
-                "objects": {"box": {"slots": 2}},
-                "fluents": {"open": ["box"], "joined": ["box", "box"], "lit": []},
-                "tools": {
-                    "light": {"pre": "!lit", "effects": ["lit"]},
-                    "find": {"args": one_size, "binds": {"object": "box", "key": "size"}},
-                    "open": {
-                        "args": box,
-                        "handles": {"box": {"object": "box"}},
-                        "pre": "!open(box)",
-                        "effects": ["open(box)"],
-                    },
-                    "join": {
-                        "args": pair,
-                        "handles": {"one": {"object": "box"}, "two": {"object": "box"}},
-                        "pre": "lit & !joined(one,two)",
-                        "effects": ["joined(one,two)"],
-                    },
-                },
-                "invariants": [
-                    {
-                        "name": "closed",
-                        "never": "joined(a,b) & open(b)",
-                        "for": {"a": "box", "b": "box"},
-                    }
-                ],
-                "graph": {"every_handle_used": True},
+                "name": "closed",
+                "never": "joined(a,b) & open(b)",
+                "for": {"a": "box", "b": "box"},
             }
-        )
-    )
+        ],
+        "graph": {"every_handle_used": True},
+    }
+
+
+def _cups(max_steps: int) -> dict[str, Any]:
+    """Cups that are taken, filled, heated and emptied: facts that end, and a choice of grounds."""
+    cup, level = {"cup": {"object": "cup"}}, {"type": "integer", "minimum": 1, "maximum": 2}
+    filled = _handle("cup")
+    filled["properties"]["level"] = level
+    return {
+        "domain": "cups",
+        "limits": {"max_steps": max_steps},
+        "objects": {"cup": {"slots": 2}},
+        "fluents": {"full": ["cup"], "hot": ["cup"], "clean": []},
+        "tools": {
+            "wash": {"pre": "!clean", "effects": ["clean"]},
+            "take": {"pre": "clean", "binds": {"object": "cup"}, "effects": ["!clean"]},
+            "fill": {
+                "args": filled,
+                "handles": cup,
+                "pre": "!full(cup) | hot(cup)",
+                "effects": ["full(cup)", "!hot(cup)"],
+            },
+            "heat": {
+                "args": _handle("cup"),
+                "handles": cup,
+                "pre": "full(cup)",
+                "effects": ["hot(cup)"],
+            },
+            "drink": {
+                "args": _handle("cup"),
+                "handles": cup,
+                "pre": "full(cup) & !(clean & hot(cup))",
+                "effects": ["!full(cup)", "!hot(cup)"],
+            },
+        },
+        "graph": {"min_steps": 2},
+    }
 
 
 def _candidates(domain: Domain) -> Iterator[str]:
@@ -295,27 +327,51 @@ def _candidates(domain: Domain) -> Iterator[str]:
     from bb_core.plan import Plan, Step, plan_text, step_id
 
     def calls(position: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        refs = [f"${step_id(i)}.id" for i in range(position)]
-        yield "light", {}
-        yield from (("find", {"size": size}) for size in ("big", "small"))
-        yield from (("open", {"box": ref}) for ref in refs)
-        for one, two in itertools.product(refs, refs):
-            yield "join", {"one": one, "two": two}
+        for called, tool in domain.schema.tools.items():
+            choices = []
+            for name, part in tool.properties.items():
+                if name in tool.handles:
+                    path = tool.handles[name].path
+                    some: list[Any] = [f"${step_id(i)}.{path}" for i in range(position)]
+                else:
+                    some = part.get("enum") or [*range(part["minimum"], part["maximum"] + 1)]
+                optional = [] if name in tool.plan_args()["required"] else [None]
+                choices.append([(name, value) for value in (*some, *optional)])
+            for chosen in itertools.product(*choices):
+                yield called, {name: value for name, value in chosen if value is not None}
 
     for n_steps in range(domain.schema.limits.max_steps + 1):
-        for chosen in itertools.product(*(list(calls(i)) for i in range(n_steps))):
-            steps = (Step(step_id(i), tool, args) for i, (tool, args) in enumerate(chosen))
+        for sequence in itertools.product(*(list(calls(i)) for i in range(n_steps))):
+            steps = (Step(step_id(i), tool, args) for i, (tool, args) in enumerate(sequence))
             yield plan_text(Plan(tuple(steps)))
 
 
 @row("plans.mask_language", peer_name="the checker's", unit="plans", target=1.0)
 def mask_language(context: Context) -> Measured:
-    """The texts that the mask writes are those that the checker passes, all of them."""
+    """The texts that the mask writes are those that the checker passes, all of them.
+
+    Two small schemas, of which every sequence of calls up to a length is tried.
+    """
+    from bb_domains.domain import make_domain
+    from bb_domains.schema import parse_schema
+
+    same = union = 0
+    longest = 5 if context.full else 4
+    for schema in (_boxes(longest), _cups(longest)):
+        domain = make_domain(parse_schema(schema))
+        written = _written(domain)
+        checked = {text for text in _candidates(domain) if _passes(domain, text)}
+        assert checked
+        same, union = same + len(written & checked), union + len(written | checked)
+    return Measured([same], [union])
+
+
+def _written(domain: Domain) -> set[str]:
+    """All texts that the mask can write, by every way to spell them."""
     import numpy as np
 
     from bb_runtime.plan_mask import PlanLanguage
 
-    domain = _small_domain(5 if context.full else 4)
     language = PlanLanguage(_base()[1], domain, BUDGET)
     written: set[str] = set()
     seen = {b""}
@@ -334,7 +390,4 @@ def mask_language(context: Context) -> Measured:
             if after not in seen:
                 seen.add(after)
                 rows.append((twin, after))
-    checked = {text for text in _candidates(domain) if _passes(domain, parse_plan(text))}
-    assert checked
-    union = len(written | checked)
-    return Measured([len(written & checked)], [union])
+    return written
