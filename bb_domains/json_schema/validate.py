@@ -13,7 +13,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import jsonschema
@@ -88,7 +88,8 @@ def _multiple_of(
 ) -> Iterator[jsonschema.ValidationError]:
     if not validator.is_type(instance, "number"):
         return
-    if Decimal(str(instance)) % Decimal(str(step)):
+    is_finite = abs(instance) < float("inf")  # 1e400 is not, once it is read
+    if not is_finite or Fraction(str(instance)) % Fraction(str(step)):
         yield jsonschema.ValidationError(f"{instance!r} is not a multiple of {step}")
 
 

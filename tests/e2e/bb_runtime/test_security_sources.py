@@ -113,7 +113,7 @@ NETWORK = (
     "requests", "smtplib", "socket", "socketserver", "ssl", "telnetlib", "urllib.request",
     "urllib3", "uvicorn", "webbrowser", "websocket", "websockets", "xmlrpc",
 )  # fmt: skip
-HARMLESS = ("httpx.URL", "httpx.ConnectError", "httpx.Request")
+HARMLESS = ("httpx.URL", "httpx.Request", "httpx.ConnectError", "httpx.ReadTimeout")
 
 OUTGOING = {
     # the door, with what it checks

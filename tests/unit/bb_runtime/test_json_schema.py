@@ -311,3 +311,11 @@ def test_half_a_surrogate_pair_is_refused(tokenizer):
     ):
         with pytest.raises(MaskError, match="half a surrogate pair; write whole characters"):
             keep()
+
+
+def test_the_oracle_judges_multiples_of_numbers_however_large():
+    oracle = Oracle({"multipleOf": 0.5})
+    assert oracle.check(str(10**60)) == 10**60 and oracle.check("1e300") == 1e300
+    for text in ("0.25", "1e400", "-1e400"):
+        with pytest.raises(InvalidText, match="is not a multiple of 0.5"):
+            oracle.check(text)
