@@ -46,41 +46,28 @@ def imported(tree):
     return found
 
 
-class Places(ast.NodeVisitor):
-    """Every call and every attribute of a module, with the function it is in."""
+SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+class Places:
+    """Every call of a module, and every attribute that is looked for, with its function."""
 
     def __init__(self, path, tree):
-        self.path, self.scope, self.names = path, [], imported(tree)
+        names = imported(tree)
         self.calls, self.attributes, self.called = [], [], set()
-        self.visit(tree)
-
-    def _within(self, node):
-        self.scope.append(node.name)
-        self.generic_visit(node)
-        self.scope.pop()
-
-    def visit_FunctionDef(self, node):
-        self._within(node)
-
-    def visit_AsyncFunctionDef(self, node):
-        self._within(node)
-
-    def visit_ClassDef(self, node):
-        self._within(node)
-
-    def visit_Call(self, node):
-        name = dotted(node.func)
-        first, dot, rest = name.partition(".")
-        where = f"{self.path}:{'.'.join(self.scope)}"
-        self.calls.append((self.names.get(first, first) + dot + rest, where, node))
-        self.called.add(id(node.func))
-        self.generic_visit(node)
-
-    def visit_Attribute(self, node):
-        where = f"{self.path}:{'.'.join(self.scope)}"
-        owner = ast.unparse(node.value) if node.attr in LOOKED_FOR else ""
-        self.attributes.append((node.attr, owner, where, id(node)))
-        self.generic_visit(node)
+        left = [(tree, f"{path}:")]
+        while left:
+            node, where = left.pop()
+            if isinstance(node, SCOPES):
+                where += node.name if where.endswith(":") else f".{node.name}"
+            elif isinstance(node, ast.Call):
+                name = dotted(node.func)
+                first, dot, rest = name.partition(".")
+                self.calls.append((names.get(first, first) + dot + rest, where, node))
+                self.called.add(id(node.func))
+            elif isinstance(node, ast.Attribute) and node.attr in LOOKED_FOR:
+                self.attributes.append((node.attr, ast.unparse(node.value), where, id(node)))
+            left += [(child, where) for child in ast.iter_child_nodes(node)]
 
 
 @cache
