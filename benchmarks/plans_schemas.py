@@ -157,16 +157,11 @@ def _tasks(context: Context) -> Iterable[Task]:
 
 
 def _asked(context: Context) -> Iterator[tuple[str, Any]]:
-    """Requests and schemas: one to four calls of all its functions, and each function alone."""
-    seen = set[str]()
+    """Requests and schemas: one to four calls of a task's functions, and functions one by one."""
     for task in _tasks(context):
         yield task.request, replace(task, is_parallel=True).schema
-        for function in task.functions if context.full else task.functions[:1]:
-            schema = replace(task, functions=(function,), is_parallel=False).schema
-            text = json.dumps(schema)
-            if text not in seen:
-                seen.add(text)
-                yield task.request, schema
+        for function in task.functions[: 4 if context.full else 1]:
+            yield task.request, replace(task, functions=(function,), is_parallel=False).schema
 
 
 @lru_cache(maxsize=1)
