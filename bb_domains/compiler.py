@@ -16,7 +16,7 @@ from bb_core.plan import Step, parse_reference, references, step_id
 from bb_domains.calls import ToolTexts, all_texts
 from bb_domains.completion import Completions
 from bb_domains.errors import Inadmissible, SchemaError
-from bb_domains.explain import explain
+from bb_domains.explain import explain, explain_cost
 from bb_domains.fluents import SELF
 from bb_domains.grammar import StepTemplates
 from bb_domains.lanes import Admission, Lane, all_lanes, bit_row
@@ -50,7 +50,9 @@ class PlanMachine:
         tools: each tool's logic.
         lanes: every call there could be; other methods speak of lanes by position.
         violation: over all state bits, whether an invariant is violated.
-        allowed: admissible lanes by state bits, remembered.
+        allowed: admissible lanes by state bits, whatever they cost, remembered.
+        costs: what each lane takes from `max_cost`; nothing where there is no limit.
+        max_cost: what a plan may cost; 0 where there is no limit.
 
     Raises:
         ConditionError: an expression does not parse or names something undeclared.
@@ -67,6 +69,11 @@ class PlanMachine:
         self.lanes: tuple[Lane, ...] = all_lanes(self.layout, self.tools, self.texts)
         self.violation = invariant_circuit(self.layout, schema, schema.invariants)
         self._admission = Admission(self.layout, self.tools, self.lanes, self.violation)
+        limit = schema.limits.max_cost
+        self.max_cost = limit or 0
+        self.costs: tuple[int, ...] = tuple(
+            0 if limit is None else schema.tools[lane.tool].cost for lane in self.lanes
+        )
         self._lane_of = {(n.tool, tuple(n.slots.values())): i for i, n in enumerate(self.lanes)}
         self.allowed = lru_cache(maxsize=_KEPT_STATES)(self._admission.admissible)
         self._completions = Completions(self)
@@ -90,7 +97,12 @@ class PlanMachine:
         if state.n_steps >= self.schema.limits.max_steps:
             return []
         steps = state.step_of()
-        return [self.call(i, steps) for i in self.allowed(state.bits)]
+        allowed = (i for i in self.allowed(state.bits) if self.affords(state, i))
+        return [self.call(i, steps) for i in allowed]
+
+    def affords(self, state: PlanState, lane: int) -> bool:
+        """Whether a call keeps the plan within `limits.max_cost`."""
+        return state.cost + self.costs[lane] <= self.max_cost
 
     def apply(self, state: PlanState, step: Step) -> PlanState:
         """The state after a step.
@@ -101,24 +113,30 @@ class PlanMachine:
             Inadmissible: the step may not be taken; names the rule and, if one was found, a repair.
         """
         lane = self.lane(state, step)
+        if not self.affords(state, lane):
+            raise Inadmissible(step.id, *explain_cost(self, state, lane))
         if lane not in self.allowed(state.bits):
             rule, repair = explain(self, state, lane)
             raise Inadmissible(step.id, rule, repair)
         return self.after(state, lane, _key(self.schema.tools[step.tool], step))
 
     def after(self, state: PlanState, lane: int, key: str = "") -> PlanState:
-        """The state after an admissible lane; `key` names the object it binds."""
+        """The state after an admissible lane; `key` names the object it binds.
+
+        It may cost more than the plan may; from such a state no plan ends.
+        """
         taken, handles = self.lanes[lane], state.handles
         binds = self.schema.tools[taken.tool].binds
         if binds:
             bound = Bound(step_id(state.n_steps), binds.object, taken.slots[SELF], key)
             handles = (*handles, bound)
         bits = taken.apply(state.bits)
-        return PlanState(bits, handles, state.used | taken.uses, state.n_steps + 1)
+        cost = state.cost + self.costs[lane]
+        return PlanState(bits, handles, state.used | taken.uses, state.n_steps + 1, cost)
 
     def can_end(self, state: PlanState) -> bool:
-        """Whether a plan may end here, by the graph rules."""
-        if state.n_steps < self.schema.graph.min_steps:
+        """Whether a plan may end here, by the graph rules and the limit on cost."""
+        if state.n_steps < self.schema.graph.min_steps or state.cost > self.max_cost:
             return False
         return not self.schema.graph.every_handle_used or not self.unused(state.bits, state.used)
 
@@ -132,26 +150,27 @@ class PlanMachine:
 
         The bytes are those after the last completed step, `]}` included (of the whole plan for the
         initial state), every call counted at the longest text of its tightest level. Ways with more
-        than `limits.max_steps` steps do not count.
+        than `limits.max_steps` steps, or that cost more than `limits.max_cost`, do not count.
         """
-        found = self._completions.cheapest(state.bits, state.used, state.n_steps)
+        found = self._completions.cheapest(state.bits, state.used, state.n_steps, state.cost)
         return found if found is None else (found.steps, found.size)
 
     def continuation(self, state: PlanState) -> tuple[int, int] | None:
         """Like `completion`, over the ways that take at least one more step."""
-        found = self._completions.cheapest_step(state.bits, state.used, state.n_steps)
+        found = self._completions.cheapest_step(state.bits, state.used, state.n_steps, state.cost)
         return found if found is None else (found.steps, found.size)
 
     def can_go_on(self, state: PlanState, size_bytes: int) -> bool:
         """Whether at least one more step and a legal end fit in this many bytes."""
-        return self._completions.step_fits(state.bits, state.used, state.n_steps, size_bytes)
+        at = (state.bits, state.used, state.n_steps, state.cost)
+        return self._completions.step_fits(*at, size_bytes)
 
     def room(self, state: PlanState) -> int | None:
         """Bytes in which at least one more step and a legal end fit; None if there is no way.
 
         Not always the fewest: with as many or more, `can_go_on` holds.
         """
-        return self._completions.room(state.bits, state.used, state.n_steps)
+        return self._completions.room(state.bits, state.used, state.n_steps, state.cost)
 
     def max_bytes(self, tool: str) -> int:
         """Bytes of the longest text of a call, from after `"tool":"` to the step's last brace."""

@@ -135,6 +135,7 @@ def _said(tool: Tool) -> Iterator[tuple[str, str]]:
     if tool.binds:
         key = f", told apart by {tool.binds.key}" if tool.binds.key else ""
         yield "finds", tool.binds.object + key
+    yield "costs", str(tool.cost)
     yield "only where", tool.pre
     if tool.effects:
         yield "makes true", ", ".join(tool.effects)
@@ -168,7 +169,9 @@ def _rules(schema: PlanSchema) -> Iterator[Block]:
         yield Table(("name", "never", "for any"), rows, frozenset({0, 1, 2}))
     yield Heading(2, "A plan as a whole")
     used = "every handle is used; " if schema.graph.every_handle_used else ""
-    yield Paragraph(f"{used}at least {schema.graph.min_steps} steps.".capitalize())
+    limit = schema.limits.max_cost
+    cost = "" if limit is None else f"; cost of all steps at most {limit}"
+    yield Paragraph(f"{used}at least {schema.graph.min_steps} steps{cost}.".capitalize())
 
 
 def _channels(schema: PlanSchema) -> Iterator[Block]:

@@ -32,6 +32,14 @@ def explain(machine: PlanMachine, state: PlanState, lane: int) -> tuple[str, str
     return rule, "first call " + ", then ".join(_call_text(machine, i, names) for i in calls)
 
 
+def explain_cost(machine: PlanMachine, state: PlanState, lane: int) -> tuple[str, str]:
+    """Return (rule, repair) for a lane that costs more than is left."""
+    tool, spent, here = machine.lanes[lane].tool, state.cost, machine.costs[lane]
+    rule = f"{tool} costs {here} after {spent}, and a plan may cost {machine.max_cost}"
+    over = spent + here - machine.max_cost
+    return rule, f"drop steps that cost {over} or more, or split the plan"
+
+
 def _rule(machine: PlanMachine, state: PlanState, lane: int, shown: dict[str, str]) -> str:
     taken = machine.lanes[lane]
     compiled = machine.tools[taken.tool]

@@ -1,8 +1,9 @@
 """What a domain means, tool by tool, in a form that only a change of meaning changes.
 
 Preconditions and invariants are written as all their prime implicates in alphabetical order (Blake
-1937), so `a & b` and `b & (a | !b)` are one. Descriptions, costs and the order of tools are left
-out. The grammar's fingerprint changes with any byte, since masks decode it byte by byte.
+1937), so `a & b` and `b & (a | !b)` are one. Descriptions, the order of tools, and costs
+that nothing limits are left out. The grammar's fingerprint changes with any byte, since masks
+decode it byte by byte.
 """
 
 from __future__ import annotations
@@ -97,6 +98,8 @@ def _tool(domain: Domain, name: str, tool: Tool) -> dict[str, Any]:
         "handles": {arg: [h.object, h.path] for arg, h in sorted(tool.handles.items())},
         "private": sorted(tool.private),
     }
+    if domain.schema.limits.max_cost is not None:
+        told["cost"] = tool.cost
     if tool.binds:
         told["binds"] = [tool.binds.object, tool.binds.key]
     return {key: value for key, value in told.items() if value not in ([], {}, False)}
@@ -112,7 +115,7 @@ def _whole(schema: PlanSchema) -> dict[str, Any]:
     return {
         "objects": {name: kind.slots for name, kind in sorted(schema.objects.items())},
         "invariants": dict(sorted(invariants.items())),
-        "limits": schema.limits.model_dump(mode="json"),
+        "limits": schema.limits.model_dump(mode="json", exclude_none=True),
         "graph": schema.graph.model_dump(mode="json"),
     }
 

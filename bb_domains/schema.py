@@ -68,6 +68,7 @@ class Limits(_Strict):
         max_items: items of an array.
         max_digits: digits before the decimal point of a number without a narrower range.
         at_once: calls under way at a time; above 1, steps on different objects run together.
+        max_cost: what the steps of a plan may cost together; None for any cost.
     """
 
     max_steps: int = Field(default=14, ge=1, le=26)
@@ -75,6 +76,7 @@ class Limits(_Strict):
     max_items: int = Field(default=4, ge=1, le=32)
     max_digits: int = Field(default=9, ge=1, le=15)
     at_once: int = Field(default=1, ge=1, le=16)
+    max_cost: int | None = Field(default=None, ge=0, le=1_000_000_000)
 
 
 class ObjectType(_Strict):
@@ -155,7 +157,9 @@ class Tool(_Strict):
 
     `effect: session` changes nothing beyond the session with the service, such as a login: it is
     called again, like a read, when a run is resumed. `timeout_s` is for each call; one without an
-    answer, or refused for the moment, is made anew up to `retries` times if that is safe.
+    answer, or refused for the moment, is made anew up to `retries` times if that is safe. `cost` is
+    what a step of it takes from `limits.max_cost`, in whole units of the domain's choice; retries,
+    probes and undos take nothing.
     """
 
     description: str = ""
@@ -168,7 +172,7 @@ class Tool(_Strict):
     retries: int = Field(default=0, ge=0, le=10)
     undo: Undo | None = None
     probe: Probe | None = None
-    cost: float = Field(default=1.0, ge=0.0, le=1e6)
+    cost: int = Field(default=1, ge=0, le=1_000_000)
     binds: Binds | None = None
     handles: dict[str, Handle] = {}
     pre: str = "true"

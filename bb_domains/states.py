@@ -25,12 +25,14 @@ class PlanState:
         handles: the objects bound so far, in order of binding.
         used: which of them a later step uses, bit `Layout.ordinal(object, slot)`.
         n_steps: steps taken.
+        cost: what they cost together; 0 where the domain sets no limit.
     """
 
     bits: int = 0
     handles: tuple[Bound, ...] = ()
     used: int = 0
     n_steps: int = 0
+    cost: int = 0
 
     def step_of(self) -> dict[tuple[str, int], str]:
         """The step that bound each (object, slot)."""

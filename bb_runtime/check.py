@@ -1,10 +1,11 @@
 """The plan checker: the only maker of certificates, and nothing runs without one.
 
 Checked in this order: syntax, names of steps, tools, arguments (JSON Schema), references, order,
-preconditions and invariants (by the compiled plan machine), the rules about the plan as a whole,
-and that the canonical text is a sentence of the domain's grammar, the same that masks decode. Last
-comes the proof: that preconditions and invariants hold in every order in which the steps may run
-(`bb_domains.interleavings`). The certificate names that order, and the proof by its digest.
+preconditions, invariants and cost (by the compiled plan machine), the rules about the plan as a
+whole, and that the canonical text is a sentence of the domain's grammar, the same that masks
+decode. Last comes the proof: that preconditions and invariants hold in every order in which the
+steps may run (`bb_domains.interleavings`). The certificate names that order, and the
+proof by its digest.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from bb_core.errors import BBError
 from bb_core.plan import Plan, PlanSyntaxError, Step, parse_plan, plan_text, references, step_id
 from bb_domains.domain import Domain
 from bb_domains.errors import Inadmissible, PlanGrammarError
+from bb_domains.explain import explain_cost
 from bb_domains.grammar import parse_with_lark
 from bb_domains.interleavings import OrderProof, prove_order
 from bb_domains.states import PlanState
@@ -208,6 +210,9 @@ def _check_states(domain: Domain, plan: Plan) -> list[int]:
     for step in plan.steps:
         try:
             lanes.append(domain.machine.lane(state, step))
+            if not domain.machine.affords(state, lanes[-1]):
+                what, fix = explain_cost(domain.machine, state, lanes[-1])
+                raise PlanRefused(step.id, "cost", what, fix)
             state = domain.machine.apply(state, step)
         except Inadmissible as error:
             raise PlanRefused(error.step_id, "admissible", error.rule, error.repair) from error

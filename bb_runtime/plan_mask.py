@@ -123,7 +123,7 @@ class PlanLanguage:
     def begun(self, state: PlanState) -> Begun | None:
         """Where the heads of a state's steps begin; None where there are none."""
         names = tuple((h.object, h.slot, h.step) for h in state.handles)
-        key = (state.bits, state.used, state.n_steps, names)
+        key = (state.bits, state.used, state.n_steps, state.cost, names)
         return self._begun.get(key, lambda: self._begin(state))
 
     def _begin(self, state: PlanState) -> Begun | None:

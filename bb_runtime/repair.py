@@ -106,6 +106,9 @@ def _edits(domain: Domain, plan: Plan, refused: PlanRefused) -> Iterator[_Edit]:
     if refused.rule in ("admissible", "reference", "order"):
         yield from _moved(plan, at)
         yield from _merged(domain, plan, at)
+    if refused.rule == "cost":  # any step up to this one makes room
+        for earlier in range(at):
+            yield from _dropped(plan, earlier)
     yield from _dropped(plan, at)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
@@ -9,12 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bb_core.plan import Step, step_id
+from bb_core.plan import Plan, Step, parse_plan, plan_text, step_id
 from bb_domains.domain import make_domain
 from bb_domains.heads import choice_of
 from bb_domains.rules import Alt, Lit, Rx
 from bb_domains.schema import parse_schema
+from bb_domains.verdicts import judge
 from bb_runtime.check import check_plan
+from bb_runtime.errors import PlanRefused
 from bb_runtime.plan_mask import PlanLanguage
 from bb_runtime.spent_keys import spent_beginnings
 
@@ -154,6 +157,86 @@ def late_handle():
             }
         )
     )  # fmt: skip
+
+
+def boxes(max_cost: int | None):
+    """A domain so small that all of its plans can be written down."""
+    box = {"args": {"type": "object", "properties": {"box": {}}, "required": ["box"]}}
+    on_box = {**box, "handles": {"box": {"object": "box"}}}
+    number = {"type": "integer", "minimum": 1, "maximum": 2}
+    find = {"type": "object", "properties": {"n": number}, "required": ["n"]}
+    return make_domain(
+        parse_schema(
+            {
+                "domain": "boxes",
+                "limits": {"max_steps": 4} | ({} if max_cost is None else {"max_cost": max_cost}),
+                "objects": {"box": {"slots": 2}},
+                "fluents": {"open": ["box"]},
+                "tools": {
+                    "find": {"args": find, "binds": {"object": "box", "key": "n"}, "cost": 2},
+                    "look": {**on_box, "cost": 1},
+                    "open": {**on_box, "pre": "!open(box)", "effects": ["open(box)"], "cost": 3},
+                    "rest": {"cost": 0},
+                },
+                "graph": {"every_handle_used": True},
+            }
+        )
+    )
+
+
+def every_plan(domain):
+    """All plans that the checker passes, found by trying all calls at all steps."""
+    calls = [("find", {"n": 1}), ("find", {"n": 2}), ("rest", {})]
+    calls += [(tool, {"box": f"${step}.id"}) for tool in ("look", "open") for step in "abc"]
+    for length in range(1, 5):
+        for chosen in itertools.product(calls, repeat=length):
+            steps = tuple(Step(step_id(i), tool, args) for i, (tool, args) in enumerate(chosen))
+            if judge(domain, plan_text(Plan(steps))).accepted:
+                yield plan_text(Plan(steps))
+
+
+def every_text(language):
+    """All texts that a mask lets end, by every way to spell them."""
+    rows, seen = [(language.start(), b"")], {b""}
+    while rows:
+        row, text = rows.pop()
+        for token in allowed(language, row):
+            if token in language.eos_ids:
+                yield text.decode()
+                continue
+            after, twin = text + language.token_bytes[token], row.fork()
+            assert twin.consume(token)
+            if after not in seen:
+                seen.add(after)
+                rows.append((twin, after))
+
+
+@pytest.mark.parametrize(("max_cost", "budget"), [(None, 900), (3, 900), (5, 900), (6, 150)])
+def test_masks_write_exactly_the_plans_within_the_cost(tokenizer, max_cost, budget):
+    domain = boxes(max_cost)
+    written = list(every_text(PlanLanguage(tokenizer, domain, budget)))
+    checked = set(every_plan(domain))
+    assert len(written) == len(set(written))
+    if budget > 200:
+        assert set(written) == checked
+    else:  # a token counts as one byte, so few of them forbid some plans
+        assert set(written) <= checked
+    costs = [sum(domain.schema.tools[s.tool].cost for s in parse_plan(t).steps) for t in written]
+    assert written and max(costs) <= (99 if max_cost is None else max_cost)
+    assert max_cost is None or budget < 200 or max(costs) == max_cost
+
+
+def test_a_plan_that_costs_too_much_is_refused_with_a_cheaper_one():
+    domain = boxes(5)
+    steps = [("find", {"n": 1}), ("look", {"box": "$a.id"}), ("open", {"box": "$a.id"})]
+    plan = Plan(tuple(Step(step_id(i), tool, args) for i, (tool, args) in enumerate(steps)))
+    with pytest.raises(PlanRefused, match="open costs 3 after 3, and a plan may cost 5") as caught:
+        check_plan(domain, plan)
+    assert (caught.value.node, caught.value.rule) == ("c", "cost")
+    assert "drop steps that cost 1 or more" in str(caught.value)
+    check_plan(domain, caught.value.nearest.plan)
+    check_plan(boxes(6), plan)
+    check_plan(boxes(None), plan)
 
 
 def test_states_without_heads_keep_to_step_grammars(tokenizer):

@@ -91,6 +91,27 @@ def test_cheapest_ends_are_cheapest(max_steps: int, every_handle_used: bool) -> 
         assert not machine.can_go_on(state, size - 1)
 
 
+@pytest.mark.parametrize("max_cost", [0, 3, 5, 7])
+def test_shortest_ends_keep_within_the_cost(max_cost: int) -> None:
+    costs = dict(zip(UNARY["tools"], (2, 1, 3, 0, 4), strict=False))
+    tools = {name: {**tool, "cost": costs[name]} for name, tool in UNARY["tools"].items()}
+    limits = {"max_steps": 5, "max_cost": max_cost}
+    machine = PlanMachine(parse_schema({**UNARY, "tools": tools, "limits": limits}))
+    least, least_onward = brute_force(machine), brute_force(machine, 1)
+    found_ends = set()
+    for state in states(machine, 5):
+        found, onward = machine.completion(state), machine.continuation(state)
+        assert (found and found[1]) == least(state)
+        assert (onward and onward[1]) == least_onward(state)
+        room = machine.room(state)
+        assert (room is None) == (onward is None)
+        assert room is None or machine.can_go_on(state, room)
+        found_ends.add(found is None)
+    free = PlanMachine(parse_schema({**UNARY, "limits": {"max_steps": 5}}))
+    assert all(state.cost == 0 for state in states(free, 5))
+    assert True in found_ends
+
+
 def test_fluents_of_two_objects_are_not_renumbered(shop_dir: Path) -> None:
     data = schema_data(load_schema(shop_dir / "plan_schema.yaml"))
     machine = small(data, 5)
