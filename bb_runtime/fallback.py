@@ -164,9 +164,7 @@ def fulfil(
         entry = {"event": "fallback", "at": now(), "run": done.run, "rule": done.rule}
         ledger.append({**entry, "proposer": proposal.proposer, "next": left[0].name})
         if on_fallback is not None:
-            on_fallback(
-                Fallback(proposal.proposer, left[0].name, done.rule, done.step, done.run)
-            )
+            on_fallback(Fallback(proposal.proposer, left[0].name, done.rule, done.step, done.run))
         if not dry_run:
             _give_way(ledger, done.run)
 
