@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,15 +26,26 @@ PlanArgument = Annotated[str, typer.Argument(metavar="FILE", help="Plan as JSON;
 
 @app.command()
 def check(
-    file: PlanArgument, domain: DomainOption = DEFAULT_DOMAIN, json_output: JsonOption = False
+    file: PlanArgument,
+    domain: DomainOption = DEFAULT_DOMAIN,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Also prove the machine program that it becomes.")
+    ] = False,
+    json_output: JsonOption = False,
 ) -> None:
     """Check a plan: exit 0 if it may run, 1 with step, rule and repair if it may not.
 
-    Example: bb plan check plan.json --domain api_json
+    With --prove, a line for each claim about its program, between which instructions, and whether
+    it holds; below one that does not, the run that breaks it.
+
+    Examples: bb plan check plan.json --domain api_json
+
+    bb plan check plan.json --prove
     """
     import json
 
     loaded, plan, certificate = _checked(file, domain)
+    proof = _proof(loaded, plan, certificate, as_json=json_output) if prove else {}
     if json_output:
         shown = {
             "admissible": True,
@@ -42,10 +53,13 @@ def check(
             "plan_hash": certificate.plan_hash,
             "domain": loaded.name,
             "fingerprint": certificate.domain_fingerprint,
+            **proof,
         }
         typer.echo(json.dumps(shown))
     else:
         typer.echo(f"admissible: {len(plan.steps)} steps, plan {certificate.plan_hash[:12]}")
+    if proof and not proof["proof"]["accepted"]:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -257,6 +271,28 @@ def _checked(file: str, domain: str) -> tuple[Domain, Plan, Certificate]:
     loaded = load_domain(domain)
     certificate = check_plan(loaded, text)
     return loaded, parse_plan(text), certificate
+
+
+def _proof(
+    domain: Domain, plan: Plan, certificate: Certificate, *, as_json: bool
+) -> dict[str, dict[str, Any]]:
+    """Prove a plan's program; print what was proved, or return it as JSON data only."""
+    import time
+
+    from bb_runtime.plan_program import plan_program
+    from bb_runtime.plan_proof import prove_program
+    from bem_kernel.hoare.report import report_lines, report_record
+
+    started_s = time.perf_counter()
+    program = plan_program(domain, plan, certificate)
+    report = prove_program(program)
+    seconds = time.perf_counter() - started_s
+    if not as_json:
+        for line in report_lines(report, program):
+            typer.echo(line)
+        typer.echo(f"program of {len(program.code)} instructions, {seconds:.1f} s")
+    record = report_record(report, program)
+    return {"proof": {**record, "instructions": len(program.code), "seconds": seconds}}
 
 
 def _width() -> int:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bb_core.cli import run_app
-from bb_runtime import generate_cli, keys_cli, plan_cli, serve_cli
+from bb_runtime import generate_cli, keys_cli, plan_cli, plan_program, serve_cli
 from bb_runtime.engine import Engine
 from bem_kernel.ledger.chain import verify
 
@@ -42,6 +43,34 @@ def test_check_says_admissible(bb, plan_file):
     assert code == 0 and out.startswith("admissible: 4 steps, plan ")
     code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--json")
     assert code == 0 and json.loads(out)["admissible"] is True
+
+
+def test_check_proves_the_program(bb, plan_file):
+    code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove")
+    assert code == 0
+    assert "entry -> " in out and "accepted: " in out and "proofs checked" in out
+    code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove", "--json")
+    proof = json.loads(out)["proof"]
+    assert code == 0 and proof["accepted"] and proof["proofs"] >= 4
+    assert all(edge["holds"] for edge in proof["edges"])
+
+
+def test_check_shows_the_run_that_breaks_a_program(bb, plan_file, monkeypatch):
+    """The program of a domain in which login has lost its effect."""
+    made = plan_program.plan_program
+
+    def spoilt(*asked):
+        program = made(*asked)
+        invariants = next(e for e in program.experts if e.name == "invariants")
+        experts = (
+            replace(invariants, name=e.name) if e.name == "effect.login" else e
+            for e in program.experts
+        )
+        return replace(program, experts=tuple(experts))
+
+    monkeypatch.setattr(plan_program, "plan_program", spoilt)
+    code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove")
+    assert code == 1 and "REFUTED" in out and "rejected: " in out and "    from " in out
 
 
 def test_check_refuses_with_step_rule_and_repair(bb, plan_file, plan_json):
