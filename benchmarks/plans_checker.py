@@ -7,7 +7,6 @@ made from them in twelve ways (`plan_mutants`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from functools import lru_cache
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -71,7 +70,8 @@ def _plans(context: Context) -> list[tuple[Domain, Plan]]:
     return [(domain, request.plan) for domain, request in requests]
 
 
-def _passes(domain: Domain, plan: Plan | str) -> bool:
+def passes(domain: Domain, plan: Plan | str) -> bool:
+    """Whether the checker takes a plan."""
     from bb_runtime.check import check_plan
     from bb_runtime.errors import PlanRefused
 
@@ -94,7 +94,7 @@ def checker_catches(context: Context) -> Measured:
             spoilt = kind(domain.schema, plan, rng)
             if spoilt is not None:
                 made[kind] += 1
-                caught += not _passes(domain, spoilt)
+                caught += not passes(domain, spoilt)
                 break
     missing = [kind.__name__ for kind, count in made.items() if not count]
     assert not missing, f"no mutants of the kinds {missing}"
@@ -107,7 +107,7 @@ def checker_alarms(context: Context) -> Measured:
     from bb_core.progress import track
 
     plans = _plans(context)
-    passed = sum(_passes(domain, plan) for domain, plan in track(plans, "good plans"))
+    passed = sum(passes(domain, plan) for domain, plan in track(plans, "good plans"))
     good = sum(is_valid(domain.schema, plan) for domain, plan in plans)
     assert good == len(plans), f"{len(plans) - good} requests come with a plan that is none"
     return Measured([passed / len(plans)], [1.0])
@@ -123,20 +123,33 @@ def _base() -> tuple[Any, PreTrainedTokenizerBase]:
     return load_base()
 
 
+def load_tokenizer() -> PreTrainedTokenizerBase:
+    """The embedded base rail's."""
+    return _base()[1]
+
+
 @row("plans.mask_complete", peer_name="all", unit="of good plans", target=1.0)
 def mask_complete(context: Context) -> Measured:
-    """Good plans are let through token by token, as the tokenizer writes them."""
+    """Every token of good plans is in its mask and is taken, as the tokenizer writes them."""
+    import numpy as np
+
     from bb_core.plan import plan_text
     from bb_core.progress import track
     from bb_runtime.plan_mask import PlanLanguage
 
-    _, tokenizer = _base()
+    tokenizer = load_tokenizer()
     languages = {domain.name: PlanLanguage(tokenizer, domain, BUDGET) for domain in _domains()}
     plans, passed = _plans(context), 0
     for domain, plan in track(plans, "plans under the mask"):
         tokens = [*tokenizer(plan_text(plan))["input_ids"], tokenizer.eos_token_id]
         state = languages[domain.name].start()
-        passed += all(state.consume(token) for token in tokens)
+        words = np.zeros(languages[domain.name].n_words, dtype=np.int32)
+        for token in tokens:
+            state.fill(words)
+            if not words[token // 32] >> token % 32 & 1 or not state.consume(token):
+                break
+        else:
+            passed += 1
     return Measured([passed / len(plans)], [1.0])
 
 
@@ -191,7 +204,7 @@ def _draw(
     found: list[str] = []
     for draw in range(MOST_DRAWS):
         answers = decode_plans(
-            rail, _base()[1], asks, domain, max_new_tokens=DECODED, batch_size=128,
+            rail, load_tokenizer(), asks, domain, max_new_tokens=DECODED, batch_size=128,
             temperature=temperature if draw == 0 else 1.0, seed=seed + draw,
             on_batch=lambda n: progress.advance(n, note=domain.name),
         )  # fmt: skip
@@ -208,7 +221,7 @@ def _draw(
 def decoded_pass(context: Context) -> Measured:
     """Plans that an untrained rail decodes end within the budget and pass the checker."""
     decoded = _decoded(context)
-    return Measured([sum(_passes(*one) for one in decoded) / len(decoded)], [1.0])
+    return Measured([sum(passes(*one) for one in decoded) / len(decoded)], [1.0])
 
 
 @row("plans.decoded_distinct", peer_name="decoded plans", unit="plans", target=0.0)
@@ -229,7 +242,7 @@ def walked_pass(context: Context) -> Measured:
     rng, passed, each = Random(context.seed), 0, 1000 if context.full else 10
     with Progress(each * len(_domains()), "random walks") as progress:
         for domain in _domains():
-            language = PlanLanguage(_base()[1], domain, DECODED)
+            language = PlanLanguage(load_tokenizer(), domain, DECODED)
             words = np.zeros(language.n_words, dtype=np.int32)
             for _ in range(each):
                 state, text = language.start(), b""
@@ -240,154 +253,6 @@ def walked_pass(context: Context) -> Measured:
                     assert state.consume(token)
                     text += b"" if state.finished else language.token_bytes[token]
                 plan = parse_plan(text.decode())
-                passed += bool(plan.steps) and _passes(domain, plan)
+                passed += bool(plan.steps) and passes(domain, plan)
                 progress.advance(note=domain.name)
     return Measured([passed / (each * len(_domains()))], [1.0])
-
-
-def _handle(*names: str) -> dict[str, Any]:
-    """Arguments that are handles."""
-    return {"type": "object", "properties": {n: {} for n in names}, "required": list(names)}
-
-
-def _boxes(max_steps: int) -> dict[str, Any]:
-    """Boxes of two sizes that are found, opened and joined."""
-    size = {"enum": ["big", "small"]}
-    one_size = {"type": "object", "properties": {"size": size}, "required": ["size"]}
-    return {
-        "domain": "boxes",
-        "limits": {"max_steps": max_steps},
-        "objects": {"box": {"slots": 2}},
-        "fluents": {"open": ["box"], "joined": ["box", "box"], "lit": []},
-        "tools": {
-            "light": {"pre": "!lit", "effects": ["lit"]},
-            "find": {"args": one_size, "binds": {"object": "box", "key": "size"}},
-            "open": {
-                "args": _handle("box"),
-                "handles": {"box": {"object": "box"}},
-                "pre": "!open(box)",
-                "effects": ["open(box)"],
-            },
-            "join": {
-                "args": _handle("one", "two"),
-                "handles": {"one": {"object": "box"}, "two": {"object": "box"}},
-                "pre": "lit & !joined(one,two)",
-                "effects": ["joined(one,two)"],
-            },
-        },
-        "invariants": [
-            {
-                "name": "closed",
-                "never": "joined(a,b) & open(b)",
-                "for": {"a": "box", "b": "box"},
-            }
-        ],
-        "graph": {"every_handle_used": True},
-    }
-
-
-def _cups(max_steps: int) -> dict[str, Any]:
-    """Cups that are taken, filled, heated and emptied: facts that end, and a choice of grounds."""
-    cup, level = {"cup": {"object": "cup"}}, {"type": "integer", "minimum": 1, "maximum": 2}
-    filled = _handle("cup")
-    filled["properties"]["level"] = level
-    return {
-        "domain": "cups",
-        "limits": {"max_steps": max_steps},
-        "objects": {"cup": {"slots": 2}},
-        "fluents": {"full": ["cup"], "hot": ["cup"], "clean": []},
-        "tools": {
-            "wash": {"pre": "!clean", "effects": ["clean"]},
-            "take": {"pre": "clean", "binds": {"object": "cup"}, "effects": ["!clean"]},
-            "fill": {
-                "args": filled,
-                "handles": cup,
-                "pre": "!full(cup) | hot(cup)",
-                "effects": ["full(cup)", "!hot(cup)"],
-            },
-            "heat": {
-                "args": _handle("cup"),
-                "handles": cup,
-                "pre": "full(cup)",
-                "effects": ["hot(cup)"],
-            },
-            "drink": {
-                "args": _handle("cup"),
-                "handles": cup,
-                "pre": "full(cup) & !(clean & hot(cup))",
-                "effects": ["!full(cup)", "!hot(cup)"],
-            },
-        },
-        "graph": {"min_steps": 2},
-    }
-
-
-def _candidates(domain: Domain) -> Iterator[str]:
-    """Every sequence of calls with every value and every reference, admissible or not."""
-    from bb_core.plan import Plan, Step, plan_text, step_id
-
-    def calls(position: int) -> Iterator[tuple[str, dict[str, Any]]]:
-        for called, tool in domain.schema.tools.items():
-            choices = []
-            for name, part in tool.properties.items():
-                if name in tool.handles:
-                    path = tool.handles[name].path
-                    some: list[Any] = [f"${step_id(i)}.{path}" for i in range(position)]
-                else:
-                    some = part.get("enum") or [*range(part["minimum"], part["maximum"] + 1)]
-                optional = [] if name in tool.plan_args()["required"] else [None]
-                choices.append([(name, value) for value in (*some, *optional)])
-            for chosen in itertools.product(*choices):
-                yield called, {name: value for name, value in chosen if value is not None}
-
-    for n_steps in range(domain.schema.limits.max_steps + 1):
-        for sequence in itertools.product(*(list(calls(i)) for i in range(n_steps))):
-            steps = (Step(step_id(i), tool, args) for i, (tool, args) in enumerate(sequence))
-            yield plan_text(Plan(tuple(steps)))
-
-
-@row("plans.mask_language", peer_name="the checker's", unit="plans", target=1.0)
-def mask_language(context: Context) -> Measured:
-    """The texts that the mask writes are those that the checker passes, all of them.
-
-    Two small schemas, of which every sequence of calls up to a length is tried.
-    """
-    from bb_domains.domain import make_domain
-    from bb_domains.schema import parse_schema
-
-    same = union = 0
-    longest = 5 if context.full else 4
-    for schema in (_boxes(longest), _cups(longest)):
-        domain = make_domain(parse_schema(schema))
-        written = _written(domain)
-        checked = {text for text in _candidates(domain) if _passes(domain, text)}
-        assert checked
-        same, union = same + len(written & checked), union + len(written | checked)
-    return Measured([same], [union])
-
-
-def _written(domain: Domain) -> set[str]:
-    """All texts that the mask can write, by every way to spell them."""
-    import numpy as np
-
-    from bb_runtime.plan_mask import PlanLanguage
-
-    language = PlanLanguage(_base()[1], domain, BUDGET)
-    written: set[str] = set()
-    seen = {b""}
-    rows = [(language.start(), b"")]
-    while rows:
-        state, text = rows.pop()
-        words = np.zeros(language.n_words, dtype=np.int32)
-        state.fill(words)
-        allowed = np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little"))
-        for token in allowed.tolist():
-            if token in language.eos_ids:
-                written.add(text.decode())
-                continue
-            after, twin = text + language.token_bytes[token], state.fork()
-            assert twin.consume(token), f"{after!r} was allowed"
-            if after not in seen:
-                seen.add(after)
-                rows.append((twin, after))
-    return written
