@@ -68,13 +68,17 @@ def import_mcp(
     file: Annotated[
         Path | None, typer.Option("--file", help="JSON answer to tools/list instead.")
     ] = None,
+    variable: Annotated[
+        list[str] | None,
+        typer.Option("--env", help="Variable that the command sees, besides PATH and such."),
+    ] = None,
     overlay: _Overlay = None,
     name: _Name = "",
 ) -> None:
     """Make a domain from the tools of a server of the Model Context Protocol.
 
     With --command or --url the folder's package also calls the tools, in the same way. The variable
-    BB_MCP_TOKEN is sent to --url as bearer token.
+    BB_MCP_TOKEN is sent to --url as bearer token; a command sees no variable that --env leaves out.
 
     Example: bb domain import-mcp --command "python -m my_server" --out bb-work/domains/mine
     """
@@ -87,14 +91,18 @@ def import_mcp(
     if [bool(command), bool(url), file is not None].count(True) != 1:
         what = "takes one of --command, --url and --file"
         raise UsageError(what, where="import-mcp", fix="give one of them")
+    if variable and not command:
+        raise UsageError("--env needs --command", where="import-mcp", fix="leave it out")
     called = name or _domain_name(out)
     if file is not None:
         _save(import_tools(file, called, overlay), out)
         return
     words = shlex.split(command)
-    with remote_server(url, os.environ) if url else running_server(words) as server:
+    seen = tuple(variable or ())
+    reached = remote_server(url, os.environ) if url else running_server(words, variables=seen)
+    with reached as server:
         schema = import_tools({"tools": server.list_tools()}, called, overlay)
-    _save(schema, out, package_text(url or words))
+    _save(schema, out, package_text(url or words, seen))
 
 
 @app.command()

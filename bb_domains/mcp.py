@@ -9,7 +9,8 @@ Source: Model Context Protocol, revision 2025-06-18, lifecycle, transports and t
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -106,7 +107,8 @@ class McpServer:
 @contextmanager
 def running_server(
     command: Sequence[str],
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    variables: Collection[str] = (),
     timeout_s: float = mcp_stdio.TIMEOUT_S,
 ) -> Iterator[McpServer]:
     """Start a server and shake hands; it ends with the block; see `mcp_stdio.started`.
@@ -114,7 +116,7 @@ def running_server(
     Raises:
         BBError: it cannot be started, or does not speak the protocol.
     """
-    with mcp_stdio.started(command, environment, timeout_s) as peer:
+    with mcp_stdio.started(command, environment, variables, timeout_s) as peer:
         yield _shaken(peer)
 
 
@@ -146,12 +148,13 @@ def remote_server(
 
 
 def opener(
-    where: str | Sequence[str],
+    where: str | Sequence[str], variables: Collection[str] = ()
 ) -> Callable[[PlanSchema, Mapping[str, str]], AbstractContextManager[Adapters]]:
     """An `open_adapters` for the package of a domain whose tools a server carries out.
 
     Args:
         where: its URL, or the command that runs it.
+        variables: of the environment that the command sees, besides `mcp_stdio.PASSED`.
     """
 
     @contextmanager
@@ -160,7 +163,7 @@ def opener(
         reached = (
             remote_server(where, environment, schema.service or _service_at(where))
             if isinstance(where, str)
-            else running_server(where, environment)
+            else running_server(where, environment, variables)
         )
         with reached as server:
             offered = [str(tool.get("name")) for tool in server.list_tools()]
@@ -177,9 +180,11 @@ def opener(
     return open_adapters
 
 
-def package_text(where: str | Sequence[str]) -> str:
-    """The `__init__.py` of a domain whose tools a server carries out; `where` as for `opener`."""
+def package_text(where: str | Sequence[str], variables: Collection[str] = ()) -> str:
+    """The `__init__.py` of a domain whose tools a server carries out; arguments as for `opener`."""
     words = json.dumps(where if isinstance(where, str) else list(where))
+    if variables:
+        words += f", variables={json.dumps(list(variables))}"
     return (
         '"""Tools of a server of the Model Context Protocol."""\n\n'
         "from pathlib import Path\n\n"

@@ -1,7 +1,8 @@
 """The stdio transport of the Model Context Protocol: a child process, one message a line.
 
 A server that does not answer in time is killed. Lines that are no messages, such as logs on stdout,
-are passed over; what the server asks of us is refused.
+are passed over; what the server asks of us is refused. Of this process's variables the child sees
+those that any program needs, and those that its domain names: never another's secrets.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import selectors
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,6 +22,12 @@ from bb_core.errors import BBError
 
 TIMEOUT_S = 30.0
 MOST_BYTES = 8_000_000
+PASSED = (
+    "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ",
+    "USER",
+)  # fmt: skip
+"""Variables that a child sees without being named; the protocol's own libraries pass such."""
+
 _CLOSE_S = 2.0
 
 
@@ -115,25 +122,31 @@ class StdioPeer:
 @contextmanager
 def started(
     command: Sequence[str],
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str],
+    variables: Collection[str] = (),
     timeout_s: float = TIMEOUT_S,
 ) -> Iterator[StdioPeer]:
     """Start a server; it ends with the block.
 
     Args:
         command: program and arguments; no shell is involved.
-        environment: of the child; this process's if None.
+        environment: what there is; the child sees `PASSED` of it.
+        variables: names of those that it sees besides.
         timeout_s: how long each answer may take.
 
     Raises:
-        BBError: it cannot be started.
+        BBError: a variable that it is to see is not set, or it cannot be started.
     """
+    for name in variables:
+        if name not in environment:
+            where = f"MCP server {command[0]}"
+            raise BBError(f"needs the variable {name}", where=where, fix=f"set {name}")
     try:
         process = subprocess.Popen(
             list(command),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env=None if environment is None else dict(environment),
+            env={n: v for n, v in environment.items() if n in PASSED or n in variables},
         )
     except OSError as error:
         fix = "check the command"

@@ -19,7 +19,7 @@ from bb_domains.domain import load_domain
 from bb_domains.kit import open_adapters
 from bb_domains.mcp import McpServer, running_server
 from bb_domains.mcp_http import connected
-from bb_domains.mcp_stdio import StdioPeer
+from bb_domains.mcp_stdio import PASSED, StdioPeer
 from bb_domains.tools import ToolFailed
 
 SERVER = '''
@@ -108,6 +108,35 @@ def test_a_server_becomes_a_domain_that_runs(
     }
     with open_adapters(domain, dict(os.environ)) as adapters:
         assert adapters.call("math_double", {"n": 1}) == {"n": 2}
+
+
+TELLING = SERVER.replace(
+    '"name": "math.double",', '"name": "math.double", "description": " ".join(sorted(os.environ)),'
+).replace("import json, sys", "import json, os, sys")
+
+
+def test_a_command_sees_what_it_needs_and_no_secret_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, out = tmp_path / "server.py", tmp_path / "doubles"
+    server.write_text(TELLING)
+    monkeypatch.setenv("OTHER_SECRET", "hunter2-hunter2")
+    monkeypatch.setenv("MY_TOKEN", "mine")
+    words = [sys.executable, str(server)]
+    with pytest.raises(SystemExit) as stop:
+        run_app(
+            app, "x",
+            ["import-mcp", "--command", shlex.join(words), "--env", "MY_TOKEN", "--out", str(out)],
+        )  # fmt: skip
+    assert not stop.value.code, capsys.readouterr().err
+    domain = load_domain(out)
+    seen = set(domain.schema.tools["math_double"].description.split())
+    assert {"PATH", "MY_TOKEN"} <= seen <= {*PASSED, "MY_TOKEN"}
+    with open_adapters(domain) as adapters:
+        assert adapters.call("math_double", {"n": 1}) == {"n": 2}
+    monkeypatch.delenv("MY_TOKEN")
+    with pytest.raises(BBError, match="needs the variable MY_TOKEN; set"), open_adapters(domain):
+        pass
 
 
 def test_a_command_or_a_file_is_needed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
