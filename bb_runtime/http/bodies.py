@@ -6,11 +6,11 @@ listed with the one value that asks for nothing, because clients send it.
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from bb_runtime.http.plain_json import plain_json
 from bb_runtime.http.tool_bodies import Message, Tool, ToolChoice, check_tool_choice
 
 MAX_TEXT = 64 * 1024
@@ -57,12 +57,7 @@ ResponseFormat = Annotated[
 
 def _parsed(value: Any) -> Any:
     """A schema that was sent as text, as vLLM allows."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"is no JSON: {error}") from None
+    return plain_json(value) if isinstance(value, str) else value
 
 
 class StructuredOutputs(Strict):

@@ -31,22 +31,34 @@ def body_fault(body: bytes, content_type: bytes) -> str:
     if content_type.partition(b";")[0].strip().lower() != JSON_TYPE:
         return "the body is not said to be JSON; send content-type: application/json"
     try:
-        found = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_distinct, parse_constant=_no_constant
-        )
-        if b"\\ud" in body.lower():  # an escape for half a surrogate pair, or for a whole one
-            json.dumps(found, ensure_ascii=False).encode()
+        plain_json(body.decode("utf-8"))
     except UnicodeDecodeError:
         return "the body is not JSON in UTF-8; encode it so"
-    except UnicodeEncodeError:
-        return "the body is not plain JSON: it holds half a surrogate pair; write whole characters"
-    except _AmbiguousError as error:
-        return f"the body is not plain JSON: {error}"
-    except RecursionError:
-        return "the body is nested too deeply; flatten it"
     except ValueError as error:
-        return f"the body is not JSON: {error}"
+        return f"the body {error}"
     return ""
+
+
+def plain_json(text: str) -> Any:
+    """What a text of JSON holds: a body, or one inside it.
+
+    Raises:
+        ValueError: readers may take it for different things, or none can; says why.
+    """
+    try:
+        found = json.loads(text, object_pairs_hook=_distinct, parse_constant=_no_constant)
+        if "\\ud" in text.lower():  # an escape for half a surrogate pair, or for a whole one
+            json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        what = "is not plain JSON: it holds half a surrogate pair; write whole characters"
+        raise ValueError(what) from None
+    except _AmbiguousError as error:
+        raise ValueError(f"is not plain JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("is nested too deeply; flatten it") from None
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from None
+    return found
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

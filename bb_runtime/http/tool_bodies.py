@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from bb_runtime.http.plain_json import plain_json
 
 _NAME = r"^[A-Za-z0-9_.-]{1,64}$"
 
@@ -40,11 +41,7 @@ class CalledFunction(_Strict):
     @field_validator("arguments")
     @classmethod
     def _object(cls, text: str) -> str:
-        try:
-            value = json.loads(text or "{}")
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"arguments are no JSON: {error}") from None
-        if not isinstance(value, dict):
+        if not isinstance(plain_json(text or "{}"), dict):
             raise ValueError("arguments are no JSON object")
         return text or "{}"
 
