@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bb_domains.compiler import PlanMachine
-from bb_domains.domain import Domain
+from bb_domains.domain import Domain, schema_path
 from bb_domains.fluents import Vocabulary, expression_atoms
+from bb_domains.marks import Marked, read_marked
 
 MOST_STATES = 3000
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to look at: the place in the schema, and what is odd there."""
+    """Something to look at: the place in the schema, with line and column where there is a file."""
 
     where: str
     what: str
@@ -25,13 +26,23 @@ class Finding:
 def lint(domain: Domain) -> list[Finding]:
     """Return what looks like a mistake in a domain, in the order of its schema."""
     machine = domain.machine
-    return [
+    found = [
         *_fluents(machine),
         *_objects(machine),
         *_tools(machine),
+        *_costs(machine),
         *_reachability(machine),
         *_channels(machine),
     ]
+    places = _places(domain)
+    return [Finding(places.where(finding.where.split(".")), finding.what) for finding in found]
+
+
+def _places(domain: Domain) -> Marked:
+    """Where the schema is written down; nowhere for one made in memory."""
+    if domain.root is None or not schema_path(domain.root).exists():
+        return Marked({}, "")
+    return read_marked(schema_path(domain.root))
 
 
 def _fluents(machine: PlanMachine) -> Iterator[Finding]:
@@ -76,6 +87,14 @@ def _odd_tools(machine: PlanMachine) -> dict[str, list[str]]:
             name for name, tool in tools if tool.effect == "write" and not tool.idempotent
         ],
     }
+
+
+def _costs(machine: PlanMachine) -> Iterator[Finding]:
+    limit = machine.schema.limits.max_cost
+    for name, tool in machine.schema.tools.items():
+        if limit is not None and tool.cost > limit:
+            what = f"is above limits.max_cost, {limit}, so it can never be called"
+            yield Finding(f"tools.{name}.cost", f"{tool.cost} {what}")
 
 
 def _channels(machine: PlanMachine) -> Iterator[Finding]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bb_domains.domain import make_domain
+from bb_domains.domain import load_domain, make_domain
 from bb_domains.lint import lint
 from bb_domains.schema import PlanSchema, parse_schema, schema_data
 
@@ -55,3 +56,18 @@ def test_an_object_nobody_takes_is_found(shop: PlanSchema) -> None:
 def test_a_domain_without_plans_is_found() -> None:
     schema = parse_schema({"domain": "d", "tools": {"t": {"pre": "false"}}})
     assert "graph: no plan can be completed" in findings(schema)
+
+
+def test_a_tool_dearer_than_any_plan_is_found_where_it_is_written(tmp_path: Path) -> None:
+    schema = tmp_path / "plan_schema.yaml"
+    text = "domain: d\nlimits: {max_cost: 8}\ntools:\n  a: {cost: 8}\n  b:\n    cost: 9\n"
+    schema.write_text(text)
+    found = [f for f in lint(load_domain(tmp_path)) if "max_cost" in f.what]
+    assert [(f.where, f.what) for f in found] == [
+        (
+            f"{schema}:6:5: tools.b.cost",
+            "9 is above limits.max_cost, 8, so it can never be called",
+        )
+    ]
+    schema.write_text(text.replace("max_cost: 8", "max_steps: 8"))
+    assert not any("max_cost" in f.what for f in lint(load_domain(tmp_path)))
