@@ -1,19 +1,23 @@
-"""Parts of the builder rail: recurrent mixer, cross-attention into the base, program slot, copy.
+"""Parts of the builder rail: cross-attention into the base, program slot, feed-forward.
 
-Tensor axes: B batch, T new positions, S all positions so far, D builder width, H heads.
-Every part is causal and reads and writes its state through a `Memory`, so that whole sequences
-and single tokens give the same numbers.
+Tensor axes: B batch, T new positions, S all positions so far, D builder width, H heads,
+R relations. Every part is causal and reads and writes its state through a `Memory`, so that whole
+sequences and single tokens give the same numbers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bb_nn.library.library import Library
+from bb_nn.library.shape import LibraryShape
+from bb_nn.library.slot import LibrarySlot, LibraryUse
 from bb_nn.memory import Memory
+from bb_nn.mixers import make_mixer
 
 
 @dataclass(frozen=True)
@@ -33,33 +37,41 @@ class Pass:
     """One forward pass: what the lanes and the cache gave, and what the hooks collect.
 
     Attributes:
-        ids: (B, S) token ids of all positions so far.
         bits: (B, T, n) lane features of the new positions.
-        relations: (B, T, S) each, 0 or 1, between new positions and all: same goal and in the
-            request, same goal and in the plan, induction by one token, by two.
+        classes: (B, T, n) bool, the tokens' classes, for the program library.
+        relations: (B, R + 1, T, S), 0 or 1, between new positions and all: same goal and in the
+            request, same goal and in the plan, induction by one token, by two; the last is 1
+            where a position is not visible.
         visible: (B, T, S) bool, causal, present and inside the window.
         entries: words of the request that may be copied, as tensors.
-        word_goal: (B, T, N) 1 where position and entry belong to the same goal.
+        word_relations: (B, 2, T, N) 1 where position and entry belong to the same goal; where the
+            entry is not visible.
         word_visible: (B, T, N) bool, the open literal begins as the entry's word does.
-        registers: (B, T, 2) int64, tokens of the steps that the lanes name, -1 for none.
-        writing: (B, T, 1) 1 where the new position belongs to the plan.
+        registers: (B, T, 2) int64, steps that the lanes name, -1 for none.
         present: (B, T, 1) 1 where the new position is no padding.
+        whole: whether no new position is padding.
         memory: the rail's state.
         taps: hidden states by layer, filled by the hooks.
+        uses: what each library slot did, if the caller records it.
     """
 
-    ids: Tensor
     bits: Tensor
-    relations: tuple[Tensor, ...]
+    classes: Tensor
+    relations: Tensor
     visible: Tensor
     entries: WordTensors
-    word_goal: Tensor
+    word_relations: Tensor
     word_visible: Tensor
     registers: Tensor
-    writing: Tensor
     present: Tensor
+    whole: bool
     memory: Memory
-    taps: dict[int, Tensor]
+    taps: dict[int, Tensor] = field(default_factory=dict)
+    uses: list[LibraryUse] | None = None
+
+
+NEVER = torch.finfo(torch.float32).min / 2
+"""Added to the score of what is not visible."""
 
 
 class RMSNorm(nn.Module):
@@ -71,77 +83,35 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., width) to (..., width)."""
-        scale = torch.rsqrt(x.float().pow(2).mean(-1, keepdim=True) + 1e-6)
-        return (x.float() * scale).to(x.dtype) * self.weight
+        return unit_rows(x) * self.weight
 
 
-def linear_scan(decay: Tensor, drive: Tensor, start: Tensor | None) -> Tensor:
-    """`h_t = decay_t * h_{t-1} + drive_t` for all t, by doubling.
+def unit_rows(rows: Tensor) -> Tensor:
+    """Rows scaled to a root mean square of 1 over the last axis."""
+    wide = rows.float()
+    return (wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + 1e-6)).to(rows.dtype)
 
-    Args:
-        decay: (B, T, D), in [0, 1].
-        drive: (B, T, D).
-        start: (B, D) state before the first position, or None for zero.
 
-    Returns:
-        (B, T, D) states.
+class Inward(nn.Module):
+    """The base's hidden states, normalised, in the builder's width.
+
+    The base is frozen, so the norm is outside the graph; its gain is part of the linear map.
     """
-    if start is not None:
-        first = drive[:, :1] + decay[:, :1] * start[:, None]
-        drive = torch.cat([first, drive[:, 1:]], dim=1)
-    step = 1
-    while step < drive.shape[1]:
-        earlier = F.pad(drive[:, :-step], (0, 0, step, 0))
-        drive = drive + decay * earlier
-        decay = decay * F.pad(decay[:, :-step], (0, 0, step, 0))
-        step *= 2
-    return drive
 
-
-def linear_scan_ref(decay: Tensor, drive: Tensor, start: Tensor | None) -> Tensor:
-    """The same as `linear_scan`, one position after the other: the plain reference."""
-    state = torch.zeros_like(drive[:, 0]) if start is None else start
-    states = []
-    for t in range(drive.shape[1]):
-        state = decay[:, t] * state + drive[:, t]
-        states.append(state)
-    return torch.stack(states, dim=1)
-
-
-class Mixer(nn.Module):
-    """Short causal convolution and a gated linear recurrence."""
-
-    KERNEL = 4
-
-    def __init__(self, width: int, name: str) -> None:
+    def __init__(self, base_width: int, width: int) -> None:
         super().__init__()
-        self.name = name
-        self.taps = nn.Parameter(torch.randn(self.KERNEL, width) * 0.3)
-        self.drive = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width, bias=False)
-        with torch.no_grad():  # decays start between about 0.5 and 0.99
-            self.drive.bias[width : 2 * width] = torch.linspace(0.0, 4.5, width)
+        self.gain = nn.Parameter(torch.ones(base_width))
+        self.linear = nn.Linear(base_width, width)
 
-    def forward(self, x: Tensor, present: Tensor, memory: Memory) -> Tensor:
-        """(B, T, D) to (B, T, D); `present` (B, T, 1) is 0 at padding."""
-        x = x * present
-        earlier = memory.last(f"{self.name}.conv", self.KERNEL - 1, x)
-        window = torch.cat([earlier, x], dim=1)
-        memory.append(f"{self.name}.conv", x)
-        length = x.shape[1]
-        mixed = sum(window[:, k : k + length] * self.taps[k] for k in range(self.KERNEL))
-        drive, decay, gate = self.drive(F.silu(mixed)).chunk(3, dim=-1)
-        decay = torch.sigmoid(decay)
-        drive = drive * (1 - decay)
-        # Absent positions (left padding) leave the state alone.
-        decay = torch.where(present.bool(), decay, torch.ones_like(decay))
-        states = linear_scan(decay, drive * present, memory.final(f"{self.name}.state"))
-        memory.append(f"{self.name}.state", states)
-        return self.out(states * F.silu(gate))
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, T, base width) to (B, T, D)."""
+        with torch.no_grad():
+            rows = unit_rows(hidden.float()).to(self.gain.dtype)
+        return F.linear(rows, self.linear.weight * self.gain, self.linear.bias)
 
 
 class Sight(nn.Module):
-    """Attention scores that also see exact relations between query and key.
+    """Attention weights that also see exact relations between query and key.
 
     A score is q·k/√d plus a learned bonus for each relation that holds: same goal, and induction
     (the token before the key is the query's own token; and so are the two tokens before it). The
@@ -161,26 +131,26 @@ class Sight(nn.Module):
         self.key = nn.Linear(key_width, heads * head_width, bias=False)
         self.bonus = nn.Parameter(bonus.clone())  # (heads, relations)
 
-    def forward(
-        self, x: Tensor, keys: Tensor, relations: tuple[Tensor, ...], visible: Tensor
-    ) -> Tensor:
-        """Attention weights (B, H, T, S); a row that sees nothing gets weights of zero.
+        self.register_buffer("never", torch.full((heads, 1), NEVER), persistent=False)
+
+    def forward(self, x: Tensor, keys: Tensor, relations: Tensor) -> Tensor:
+        """Attention weights (B, H, T, S), in float32; of a row that sees nothing they mean nothing.
 
         Args:
             x: (B, T, query_width).
             keys: (B, S, heads * head_width), projected keys.
-            relations: (B, T, S) each, 0 or 1, one for each column of `bonus`.
-            visible: (B, T, S) bool.
+            relations: (B, R + 1, T, S), 0 or 1: one for each column of `bonus`, and the last 1
+                where a key is not visible.
         """
         b, t, _ = x.shape
-        q = self.query(x).view(b, t, self.heads, self.head_width).transpose(1, 2)
-        k = keys.view(b, -1, self.heads, self.head_width).transpose(1, 2)
-        scores = q @ k.transpose(-1, -2) * self.head_width**-0.5
-        for relation, bonus in zip(relations, self.bonus.unbind(1), strict=True):
-            scores = scores + bonus[None, :, None, None] * relation[:, None]
-        scores = scores.masked_fill(~visible[:, None], torch.finfo(scores.dtype).min)
-        weights = scores.float().softmax(dim=-1).to(x.dtype)
-        return weights * visible.any(-1)[:, None, :, None]
+        q = (self.query(x) * self.head_width**-0.5).view(b, t, self.heads, -1).transpose(1, 2)
+        k = keys.view(b, -1, self.heads, self.head_width).permute(0, 2, 3, 1)
+        # In float32 throughout: bonuses add up to more than bfloat16 tells apart.
+        with torch.autocast(x.device.type, enabled=False):
+            prices = torch.cat([self.bonus.float(), self.never.float()], dim=1)
+            bias = (prices @ relations.flatten(2)).view(b * self.heads, t, -1)
+            scores = torch.baddbmm(bias, q.flatten(0, 1).float(), k.flatten(0, 1).float())
+            return scores.softmax(dim=-1).view(b, self.heads, t, -1)
 
 
 class CrossAttention(nn.Module):
@@ -203,25 +173,22 @@ class CrossAttention(nn.Module):
         memory.append(f"{self.name}.seen", seen)
         keys = memory.grow(f"{self.name}.key", self.sight.key(torch.cat([seen, before], dim=-1)))
         values = memory.grow(f"{self.name}.value", self.value(seen))
-        weights = self.sight(x, keys, current.relations, current.visible)
-        b, h, t, _ = weights.shape
-        split = values.view(b, values.shape[1], h, -1).transpose(1, 2)
-        return self.out((weights @ split).transpose(1, 2).reshape(b, t, -1))
+        weights = self.sight(x, keys, current.relations).to(values.dtype)
+        split = values.unflatten(-1, (weights.shape[1], -1)).transpose(1, 2)
+        return self.out((weights @ split).transpose(1, 2).flatten(2))
 
 
 class ProgramSlot(nn.Module):
     """Embeds the lane's output bits through the adapter of the chosen skill.
 
     A skill's adapter maps the bits, as -1 or 1, to the builder width. The choice is a hard
-    one-hot with the softmax's gradient (straight-through; Gumbel noise in training).
+    straight-through Gumbel sample in training and the likeliest skill otherwise.
     """
 
     def __init__(self, width: int, bits: int, skills: int) -> None:
         super().__init__()
         self.choice = nn.Linear(width, skills)
-        self.adapters = nn.Parameter(
-            torch.randn(skills, bits + 1, width) * 0.3 / max(1, bits) ** 0.5
-        )
+        self.adapters = nn.Parameter(torch.randn(skills, bits + 1, width) * 0.3 / bits**0.5)
 
     def forward(self, x: Tensor, bits: Tensor) -> Tensor:
         """(B, T, D) and bits (B, T, n) bool to (B, T, D)."""
@@ -231,28 +198,69 @@ class ProgramSlot(nn.Module):
         soft = logits.softmax(-1)
         hard = F.one_hot(soft.argmax(-1), soft.shape[-1]).to(soft.dtype)
         chosen = (hard + soft - soft.detach()).to(x.dtype)
-        signed = torch.cat([bits.to(x.dtype) * 2 - 1, torch.ones_like(bits[..., :1])], dim=-1)
-        every = torch.einsum("btn,knd->btkd", signed.to(x.dtype), self.adapters)
-        return torch.einsum("btk,btkd->btd", chosen, every)
+        signed = F.pad(bits.to(x.dtype) * 2 - 1, (0, 1), value=1.0)
+        return (chosen[..., None] * signed[..., None, :]).flatten(-2) @ self.adapters.flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class BlockShape:
+    """What every CompBlock of a rail shares.
+
+    Attributes:
+        width: D.
+        heads: of every attention.
+        mixer: one of `bb_nn.mixers.MIXERS`.
+        bits: features of the lanes.
+        skills: adapters of the lanes' features.
+        library: the program library and its size, if there is one.
+    """
+
+    width: int
+    heads: int
+    mixer: str
+    bits: int
+    skills: int
+    library: tuple[Library, LibraryShape] | None = None
 
 
 class CompBlock(nn.Module):
-    """Recurrent mixer + windowed cross-attention into h^B + program slot + gated FFN."""
+    """Program slots + mixer + windowed cross-attention into h^B + gated feed-forward."""
 
-    def __init__(self, width: int, heads: int, bits: int, skills: int, name: str) -> None:
+    def __init__(self, shape: BlockShape, name: str) -> None:
         super().__init__()
+        width = shape.width
         self.norms = nn.ModuleList([RMSNorm(width) for _ in range(4)])
-        self.mixer = Mixer(width, name)
-        self.cross = CrossAttention(width, heads, name)
-        self.slot = ProgramSlot(width, bits, skills)
+        self.mixer = make_mixer(shape.mixer, width, shape.heads, name)
+        self.cross = CrossAttention(width, shape.heads, name)
+        self.slot = ProgramSlot(width, shape.bits, shape.skills) if shape.bits else None
+        self.library = LibrarySlot(width, *shape.library, name) if shape.library else None
         self.up = nn.Linear(width, 4 * width, bias=False)
         self.down = nn.Linear(2 * width, width, bias=False)
 
-    def forward(self, x: Tensor, seen: Tensor, current: Pass) -> Tensor:
-        """(B, T, D) to (B, T, D); `seen` is the projection of the base's hidden states."""
-        memory = current.memory
-        x = x + self.slot(self.norms[0](x), current.bits)
-        x = x + self.mixer(self.norms[1](x), current.present, memory)
+    def forward(self, x: Tensor, seen: Tensor, current: Pass, prior: Tensor | None) -> Tensor:
+        """(B, T, D) to (B, T, D).
+
+        Args:
+            x: state of the rail.
+            seen: projection of the base's hidden states.
+            current: this pass.
+            prior: (K,) log-weights of the library's skills, if there is a library.
+        """
+        normed = self.norms[0](x)
+        if self.slot is not None:
+            x = x + self.slot(normed, current.bits)
+        found = None
+        if self.library is not None:
+            found = self.library(normed, seen, current, prior)
+            x = x + found[0]
+        x = x + self.mixer(self.norms[1](x), current)
         x = x + self.cross(self.norms[2](x), seen, current)
         left, right = self.up(self.norms[3](x)).chunk(2, dim=-1)
-        return x + self.down(F.silu(left) * right)
+        x = x + self.down(F.silu(left) * right)
+        if found is not None and self.library is not None and current.uses is not None:
+            outputs, usage, chosen = found
+            here = current.present[..., 0].bool()
+            adapters = self.library.adapters()
+            picked = chosen.detach() > 0.5
+            current.uses.append(LibraryUse(usage, picked, outputs, x, here, adapters))
+        return x

@@ -1,7 +1,8 @@
 """Saving a rail, and loading it beside the base that it was trained with.
 
 A rail's folder holds `config.json` (shape, base's name and fingerprint), `rail.safetensors`
-(trained weights alone) and `lanes.json` (the lanes' program, if it has one).
+(trained weights alone), `lanes.json` (the lanes' program) and `library.json` (the skills'
+programs), the last two if it has them.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from bb_nn.base import fingerprint, load_base, vocabulary_hash
 from bb_nn.config import DualRailConfig
 from bb_nn.errors import CheckpointError, RailMismatchError
 from bb_nn.lanes import LaneProgram
+from bb_nn.library.library import Library
 
 if TYPE_CHECKING:
     from bb_nn.rail import DualRailForCausalLM
 
-_WEIGHTS, _LANES = "rail.safetensors", "lanes.json"
+_WEIGHTS, _LANES, _LIBRARY = "rail.safetensors", "lanes.json", "library.json"
 
 
 def save_rail(model: DualRailForCausalLM, folder: str | Path) -> None:
@@ -34,6 +36,8 @@ def save_rail(model: DualRailForCausalLM, folder: str | Path) -> None:
         write_atomic(target / "config.json", model.config.to_json_string(use_diff=False))
         if model.lanes is not None:
             write_atomic(target / _LANES, json.dumps(model.lanes.to_json(), indent=1))
+        if model.library is not None:
+            write_atomic(target / _LIBRARY, json.dumps(model.library.to_json()))
 
 
 def load_rail(
@@ -62,7 +66,8 @@ def load_rail(
     model, tokenizer = pair
     _check_base(root, config, model, tokenizer)
     lanes = LaneProgram.from_json(read_json(root / _LANES)) if (root / _LANES).exists() else None
-    dual = DualRailForCausalLM(config, model, tokenizer, lanes)
+    library = Library.from_json(read_json(root / _LIBRARY)) if config.library is not None else None
+    dual = DualRailForCausalLM(config, model, tokenizer, lanes, library)
     try:
         state = load_tensors((root / _WEIGHTS).read_bytes())
         dual.rail.load_state_dict(state)

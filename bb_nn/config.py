@@ -7,17 +7,21 @@ from typing import Any
 from transformers import AutoConfig, PretrainedConfig
 
 from bb_nn.errors import BaseRailError
+from bb_nn.library.shape import LibraryShape
+from bb_nn.mixers import MIXERS
 
 
 class DualRailConfig(PretrainedConfig):  # type: ignore[misc]
     """What decides a builder rail, besides its weights and its lanes.
 
     Args:
-        width: channels of the builder rail.
+        width: channels of the builder rail; a number below 1 is a fraction of the base's.
         heads: attention heads of the rail; divides `width`.
         taps: indices of the base's layers that are tapped, ascending, the last one last; negative
             numbers count from the end. None means the middle and the last layer.
-        skills: entries of the program library.
+        mixer: linear (a gated linear recurrence), gru or attention.
+        skills: adapters over the features of the lanes' own program.
+        library: the program library, fields of `bb_nn.library.shape.LibraryShape`; None for none.
         window: how many positions back the cross-attention sees; 0 means all.
         alpha_start: value of every gate at the start.
         alpha_budget: ᾱ, the cap on the mean of all gates.
@@ -31,10 +35,12 @@ class DualRailConfig(PretrainedConfig):  # type: ignore[misc]
 
     def __init__(
         self,
-        width: int = 96,
+        width: float = 96,
         heads: int = 4,
         taps: list[int] | None = None,
+        mixer: str = "linear",
         skills: int = 8,
+        library: dict[str, Any] | None = None,
         window: int = 0,
         alpha_start: float = 0.05,
         alpha_budget: float = 0.05,
@@ -44,7 +50,7 @@ class DualRailConfig(PretrainedConfig):  # type: ignore[misc]
         vocabulary: str = "",
         **kwargs: Any,
     ) -> None:
-        if width % heads:
+        if not 0 < width < 1 and (width < 1 or width % heads):
             raise BaseRailError(
                 f"width {width} is not a multiple of {heads} heads", where="rail configuration",
                 fix="choose heads that divide the width",
@@ -54,7 +60,14 @@ class DualRailConfig(PretrainedConfig):  # type: ignore[misc]
                 f"alpha_start {alpha_start} or alpha_budget {alpha_budget} out of range",
                 where="rail configuration", fix="alpha_start in (0, 1), alpha_budget in [0, 1]",
             )  # fmt: skip
+        if mixer not in MIXERS:
+            raise BaseRailError(
+                f"unknown mixer {mixer!r}", where="rail configuration",
+                fix=f"use {', '.join(MIXERS)}",
+            )  # fmt: skip
         self.width, self.heads, self.taps, self.skills = width, heads, taps, skills
+        self.mixer, self.library = mixer, library
+        self.library_shape()
         self.window, self.alpha_start, self.alpha_budget = window, alpha_start, alpha_budget
         self.base_config = base_config
         self.base_name, self.base_fingerprint = base_name, base_fingerprint
@@ -71,6 +84,20 @@ class DualRailConfig(PretrainedConfig):  # type: ignore[misc]
         if self.base_config is None:
             return self
         return self.base().get_text_config(decoder=True)
+
+    def builder_width(self, base_width: int) -> int:
+        """Channels of the builder rail beside a base of that width, a multiple of the heads."""
+        if self.width >= 1:
+            return int(self.width)
+        return max(1, round(self.width * base_width / self.heads)) * self.heads
+
+    def library_shape(self) -> LibraryShape | None:
+        """The program library's size, or None for no library.
+
+        Raises:
+            LibraryError: an unknown key, or a value out of range.
+        """
+        return None if self.library is None else LibraryShape.from_config(self.library)
 
     def tap_indices(self, layers: int) -> list[int]:
         """Tapped layers as ascending non-negative indices; the last layer is always among them.

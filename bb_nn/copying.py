@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bb_nn.blocks import Pass, Sight
+from bb_nn.blocks import Pass, Sight, unit_rows
 from bb_nn.words import N_SHAPES
 
 
@@ -29,31 +29,27 @@ class WordCopy(nn.Module):
         self.shapes = nn.Embedding(N_SHAPES, width)
         self.gate = nn.Linear(width, heads)
 
-    def forward(self, c: Tensor, seen: Tensor, current: Pass, head: Tensor) -> Tensor:
-        """What is copied, (B, T, base width), in rows of unit root mean square.
+    def forward(self, c: Tensor, seen: Tensor, current: Pass, head: Tensor, gain: Tensor) -> Tensor:
+        """What is copied, (B, T, base width), in rows of root mean square `gain`.
 
         Args:
             c: (B, T, D) state of the rail.
             seen: (B, S, D) the base's hidden states at the first tap, projected, all positions.
             current: the entries and the goals.
             head: (vocabulary, base width) rows of the LM head.
+            gain: scalar.
         """
-        entries = current.entries
+        entries, visible = current.entries, current.word_visible
         around = (entries.first - 1, entries.last, entries.last + 2)
         last = seen.shape[1] - 1
         parts = [_gather(seen, index.clamp(0, last)) for index in around]
         parts[1] = parts[1] + self.shapes(entries.shape)
         keys = self.sight.key(torch.cat(parts, dim=-1))
-        weights = self.sight(c, keys, (current.word_goal,), current.word_visible)
-        gate = torch.sigmoid(self.gate(c)).transpose(1, 2)[..., None]
-        rows = F.embedding(entries.ids, head).to(c.dtype)
-        return (weights * gate).sum(1) @ unit_rows(rows)
-
-
-def unit_rows(rows: Tensor) -> Tensor:
-    """Rows scaled to a root mean square of 1 over the last axis."""
-    scale = torch.rsqrt(rows.float().pow(2).mean(-1, keepdim=True) + 1e-6)
-    return rows * scale.to(rows.dtype)
+        weights = self.sight(c, keys, current.word_relations).to(c.dtype)
+        gate = torch.sigmoid(self.gate(c)).transpose(1, 2)[..., None] * gain.to(c.dtype)
+        # Nothing is copied where no entry is visible.
+        picked = (weights * gate).sum(1) * visible.any(-1, keepdim=True)
+        return picked @ unit_rows(F.embedding(entries.ids, head)).to(picked.dtype)
 
 
 def _gather(states: Tensor, index: Tensor) -> Tensor:

@@ -15,3 +15,7 @@ class RailMismatchError(BBError):
 
 class CheckpointError(BBError):
     """A checkpoint is missing, cut short or of another version."""
+
+
+class LibraryError(BBError):
+    """A program library that cannot be: bits that do not fit, a damaged record."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bb_core.errors import BBError
-from bb_nn.reader import Cursor, Reader, Rules, prefix_key
+from bb_nn.reader import Cursor, Reader, Rules, Snapshot
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit, Gate, Op
 from bem_kernel.engines.engine import evaluate
@@ -83,8 +83,8 @@ class LaneRun:
         counts: (batch, time) int64, the goal each position belongs to.
         registers: (batch, time, 2) int64: the step that begins next, and the last complete step
             that refers to no other (where handles come from); steps counted from 0, -1 for none.
-        prefixes: (batch, time) int64, `prefix_key` of the literal that is open, -1 for none.
-        cursors: for each row the cursor after each token.
+        prefixes: (batch, time) int64, `literal_key` of the literal that is open, -1 for none.
+        cursors: for each row the cursor after each token; empty if they were not wanted.
     """
 
     features: NDArray[np.bool_]
@@ -138,7 +138,10 @@ class LaneProgram:
         )
 
     def run(
-        self, tokens: Sequence[Sequence[bytes]], cursors: Sequence[Cursor] | None = None
+        self,
+        tokens: Sequence[Sequence[bytes]],
+        cursors: Sequence[Cursor] | None = None,
+        keep: bool = True,
     ) -> LaneRun:
         """Step every lane over its tokens.
 
@@ -146,6 +149,7 @@ class LaneProgram:
             tokens: for each row the bytes of its tokens, rows of equal length; b"" (padding, a
                 special token) leaves the lane as it is.
             cursors: where each row stands; the start of a text if None.
+            keep: whether the cursors after the tokens are wanted.
 
         Returns:
             The bits after each token.
@@ -155,11 +159,14 @@ class LaneProgram:
         length = len(tokens[0]) if rows else 0
         events = np.zeros((length, rows, _EVENTS), bool)
         tools = np.zeros((length, rows, 2), np.int64)
-        history: list[list[Cursor]] = []
+        marks = np.zeros((3, rows, length), np.int64)
+        lines: list[list[Snapshot]] = []
         for row, (pieces, cursor) in enumerate(zip(tokens, now, strict=True)):
-            history.append(self._read(pieces, cursor, events[:, row], tools[:, row]))
+            reader = Reader(self.rules, cursor)
+            line = self._read(reader, pieces, (events[:, row], tools[:, row], marks[:, row]), keep)
+            lines.append(line)
         outputs = self._step(events, now)
-        return self._collect(outputs, tools, history)
+        return self._collect(outputs, tools, marks, lines)
 
     def _step(self, events: NDArray[np.bool_], cursors: Sequence[Cursor]) -> NDArray[np.bool_]:
         """Run the clock; (time, rows, state + 1) bool, the state bits and `done`."""
@@ -173,44 +180,54 @@ class LaneProgram:
         return flat.reshape(rows, length, _STATE + 1).transpose(1, 0, 2)
 
     def _collect(
-        self, outputs: NDArray[np.bool_], tools: NDArray[np.int64], history: list[list[Cursor]]
+        self,
+        outputs: NDArray[np.bool_],
+        tools: NDArray[np.int64],
+        marks: NDArray[np.int64],
+        lines: list[list[Snapshot]],
     ) -> LaneRun:
-        weights = 1 << np.arange(_STATE)
-        states = outputs[:, :, :_STATE] @ weights
+        states = (outputs[:, :, :_STATE] @ (1 << np.arange(_STATE))).T.tolist()
         counts = outputs[:, :, 2 : 2 + COUNTER_BITS] @ (1 << np.arange(COUNTER_BITS))
         numbers = (tools[:, :, :1] >> np.arange(self.tool_bits)) & 1
         flags = [outputs[:, :, :1], tools[:, :, 1:], outputs[:, :, -1:], numbers]
         features = np.concatenate([f.astype(bool) for f in flags], axis=2)
-        cursors = [
-            [replace(c, state=int(states[t, row])) for t, c in enumerate(line)]
-            for row, line in enumerate(history)
-        ]
-        registers = [[(c.step, c.source - 1) for c in line] for line in history]
-        shape = (len(history), len(counts), 2)
         return LaneRun(
             features=features.transpose(1, 0, 2),
             counts=counts.T.astype(np.int64),
-            registers=np.array(registers, np.int64).reshape(shape),
-            prefixes=np.array([[prefix_key(c) for c in line] for line in history], np.int64),
-            cursors=cursors,
+            registers=np.stack([marks[0], marks[1] - 1], axis=2),
+            prefixes=marks[2],
+            cursors=[
+                [Cursor(*snapshot, state) for snapshot, state in zip(line, after, strict=True)]
+                for line, after in zip(lines, states, strict=True)
+                if line
+            ],
         )
 
     def _read(
         self,
+        reader: Reader,
         pieces: Sequence[bytes],
-        cursor: Cursor,
-        events: NDArray[np.bool_],
-        tools: NDArray[np.int64],
-    ) -> list[Cursor]:
-        """Find the events of one row; fills `events` (time, 5) and `tools` (time, 2)."""
-        reader = Reader(self.rules, cursor)
-        line = []
+        into: tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]],
+        keep: bool,
+    ) -> list[Snapshot]:
+        """Find the events of one row.
+
+        Fills `into`: events (time, 5), tools (time, 2), and step, source and prefix (3, time).
+        """
+        events, tools, marks = into
+        completing, line = self.rules.completing, []
         for t, piece in enumerate(pieces):
             if piece:
-                events[t, :-1] = reader.feed(piece)
-            events[t, -1] = reader.depth > 1 and self.rules.completing[reader.tool]
-            tools[t] = reader.tool, reader.depth > 1
-            line.append(reader.cursor())
+                found = reader.feed(piece)
+                if any(found):
+                    events[t, :-1] = found
+            if reader.depth > 1:
+                events[t, -1] = completing[reader.tool]
+                tools[t, 1] = 1
+            tools[t, 0] = reader.tool
+            marks[:, t] = reader.step, reader.source, reader.prefix()
+            if keep:
+                line.append(reader.snapshot())
         return line
 
     def to_json(self) -> dict[str, Any]:

@@ -13,6 +13,9 @@ base, bit for bit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,83 +28,21 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from bb_core.plan import MAX_STEPS, STEP_IDS
 from bb_nn.base import decoder_layers, fingerprint, freeze, hidden_size, vocabulary_hash
-from bb_nn.blocks import CompBlock, Pass, RMSNorm, WordTensors
+from bb_nn.blocks import Pass, WordTensors
+from bb_nn.builder import BuilderRail
 from bb_nn.config import DualRailConfig
-from bb_nn.copying import WordCopy, unit_rows
-from bb_nn.gates import Gates
+from bb_nn.errors import LibraryError
 from bb_nn.lanes import LaneProgram
+from bb_nn.library.library import Library
+from bb_nn.library.slot import LibraryUse
+from bb_nn.library.starter import starter_library
+from bb_nn.library.token_classes import class_table
+from bb_nn.loss import Head, final_states, head_of, next_token_loss
 from bb_nn.memory import Memory, RailCacheLayer
 from bb_nn.reader import Cursor
 from bb_nn.roomy import roomy_cache
 from bb_nn.token_bytes import token_bytes
 from bb_nn.words import entries_of, plan_encoder
-
-
-class BuilderRail(nn.Module):
-    """The trained network: one CompBlock a tap, gates, and the way back to the base's width."""
-
-    def __init__(self, config: DualRailConfig, taps: list[int], base_width: int, bits: int) -> None:
-        super().__init__()
-        width = config.width
-        self.tap_indices = taps
-        self.norms = nn.ModuleList([RMSNorm(base_width) for _ in taps])
-        self.inward = nn.ModuleList([nn.Linear(base_width, width) for _ in taps])
-        shape = (width, config.heads, bits, config.skills)
-        self.blocks = nn.ModuleList([CompBlock(*shape, f"block{i}") for i in range(len(taps))])
-        gated = [width] * (len(taps) - 1) + [base_width]
-        self.gates = Gates(gated, config.alpha_start, config.alpha_budget)
-        self.norm = RMSNorm(width)
-        self.outward = nn.Linear(width, base_width, bias=False)
-        nn.init.zeros_(self.outward.weight)
-        self.copy = WordCopy(width)
-        # Of U c, words and registers, log units: the first two start near the base's own size.
-        self.gain = nn.Parameter(torch.tensor([3.5, 4.0, 5.0]))
-        self.register_gate = nn.Linear(width, 2)
-        nn.init.constant_(self.register_gate.bias, -3.0)
-
-    def forward(self, current: Pass, head: Tensor) -> Tensor:
-        """The last layer's output with the builder rail mixed in.
-
-        Args:
-            current: taps and lanes of this pass.
-            head: (vocabulary, base width) rows of the LM head.
-
-        Returns:
-            (B, T, base width), in the dtype of the tapped states.
-        """
-        alphas = self.gates()
-        dtype = self.outward.weight.dtype
-        x: Tensor | None = None
-        first: Tensor | None = None
-        for i, block in enumerate(self.blocks):
-            hidden = current.taps[self.tap_indices[i]]
-            seen = self.inward[i](self.norms[i](hidden.to(dtype))) * current.present
-            first = seen if first is None else first
-            x = seen if x is None else x
-            c = block(x, seen, current)
-            if i + 1 < len(self.blocks):
-                x = alphas[i] * c + (1 - alphas[i]) * seen
-        last = current.taps[self.tap_indices[-1]]
-        assert first is not None
-        built = self._outward(self.norm(c), first, last, current, head)
-        alpha = alphas[-1].to(last.dtype)
-        return alpha * built.to(last.dtype) + (1 - alpha) * last
-
-    def _outward(
-        self, c: Tensor, first: Tensor, last: Tensor, current: Pass, head: Tensor
-    ) -> Tensor:
-        """U c_L in base width, in units of the base's own root mean square.
-
-        Three parts: a linear map, what is copied from the request, and the step names that the
-        lanes' registers hold.
-        """
-        copied = self.copy(c, current.memory.grow("copy.seen", first), current, head)
-        unit = last.float().pow(2).mean(-1, keepdim=True).sqrt().to(c.dtype)
-        linear_gain, word_gain, step_gain = self.gain.exp()
-        gate = torch.sigmoid(self.register_gate(c)) * (current.registers >= 0)
-        named = F.embedding(current.registers.clamp(min=0), head).to(c.dtype)
-        steps = (gate[..., None] * unit_rows(named)).sum(2)
-        return unit * (linear_gain * self.outward(c) + word_gain * copied + step_gain * steps)
 
 
 class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
@@ -115,21 +56,31 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
     _is_stateful = False
 
     def __init__(
-        self, config: DualRailConfig, base: Any, tokenizer: Any, lanes: LaneProgram | None
+        self,
+        config: DualRailConfig,
+        base: Any,
+        tokenizer: Any,
+        lanes: LaneProgram | None,
+        library: Library | None = None,
     ) -> None:
         super().__init__(config)
         freeze(base)
         self.base = base
         self.generation_config = base.generation_config
         self.lanes = lanes
+        self.library = _library_for(config, library)
         self.table = token_bytes(tokenizer)
         self.encode = plan_encoder(tokenizer, self.table)
-        self.step_tokens = np.array([self.encode(i)[0] for i in STEP_IDS] + [-1])
+        steps = [self.encode(i)[0] for i in STEP_IDS[:MAX_STEPS]]
+        rows = base.get_output_embeddings().weight.shape[0]
+        bits = lanes.n_features if lanes is not None else 0
         layers = decoder_layers(base)
         taps = config.tap_indices(len(layers))
-        bits = lanes.n_features if lanes is not None else 0
-        self.rail = BuilderRail(config, taps, hidden_size(base), bits)
-        self.rail.to(device=next(base.parameters()).device)
+        self.rail = BuilderRail(config, taps, hidden_size(base), bits, self.library)
+        self.rail.to(device=self.device)
+        self.register_buffer("step_tokens", torch.tensor(steps, device=self.device), False)
+        self.register_buffer("class_bits", self._class_bits(rows).to(self.device), False)
+        self._uses: list[LibraryUse] | None = None
         self._pass: Pass | None = None
         for index in taps:
             hook = self._read_tap if index != taps[-1] else self._mix
@@ -139,7 +90,12 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
 
     @classmethod
     def from_base(
-        cls, base: Any, tokenizer: Any, config: DualRailConfig, lanes: LaneProgram | None = None
+        cls,
+        base: Any,
+        tokenizer: Any,
+        config: DualRailConfig,
+        lanes: LaneProgram | None = None,
+        library: Library | None = None,
     ) -> DualRailForCausalLM:
         """A new builder rail beside a base.
 
@@ -148,12 +104,14 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             tokenizer: the base's tokenizer.
             config: shape of the rail; the base's identity is filled in.
             lanes: the lanes' program; None for a rail without lanes.
+            library: the skills' programs; None for the starter library, if the configuration
+                wants one.
         """
         config.base_config = base.config.to_dict()
         config.base_name = config.base_name or str(base.config.name_or_path)
         config.base_fingerprint = fingerprint(base, tokenizer)
         config.vocabulary = vocabulary_hash(tokenizer)
-        return cls(config, base, tokenizer, lanes)
+        return cls(config, base, tokenizer, lanes, library)
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -179,7 +137,8 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
     def count_trainable(self) -> int:
         """Trainable parameters, the learned bits of the lanes' programs counted as one each."""
         own = sum(p.numel() for p in self.rail.parameters())
-        return own + (self.lanes.learned_bits if self.lanes is not None else 0)
+        programs = (self.lanes, self.library)
+        return own + sum(p.learned_bits for p in programs if p is not None)
 
     def set_alpha_budget(self, budget: float) -> None:
         """Set ᾱ, the cap on the mean gate; 0 is exactly the base rail."""
@@ -218,7 +177,9 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             **kwargs: passed to the base.
 
         Returns:
-            loss (scalar or None), logits (B, T, vocabulary), past_key_values.
+            loss (scalar or None), logits (B, T, vocabulary), past_key_values. In training with
+            labels the loss is made without logits, which are None, wherever the base's logits
+            are those of an untrained linear head.
         """
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         inputs |= {"past_key_values": past_key_values, "use_cache": use_cache}
@@ -226,11 +187,19 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             inputs["position_ids"] = position_ids
         if not (isinstance(logits_to_keep, int) and logits_to_keep == 0):
             inputs["logits_to_keep"] = logits_to_keep
+        inputs |= kwargs
+        lean = self.training and labels is not None and self._head is not None
         self._pass = self._begin(input_ids, attention_mask, past_key_values)
         try:
-            out = self.base(**inputs, **kwargs)
+            if lean:
+                states, out = final_states(self.base, inputs)
+            else:
+                out = self.base(**inputs)
         finally:
             self._pass = None
+        if lean:
+            loss = next_token_loss(states, labels, self._head)
+            return CausalLMOutputWithPast(loss=loss, past_key_values=out.past_key_values)
         loss = None
         if labels is not None:
             logits = out.logits[:, :-1].float().flatten(0, 1)
@@ -239,6 +208,24 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             loss=loss, logits=out.logits, past_key_values=out.past_key_values
         )
 
+    @cached_property
+    def _head(self) -> Head | None:
+        """The base's LM head, for the loss."""
+        return head_of(self.base)
+
+    @contextmanager
+    def library_uses(self) -> Iterator[list[LibraryUse]]:
+        """Collect what each layer's program slot does in the passes inside the `with` block.
+
+        The list is in order of passes and layers; it is what `build_loss`, `reuse_loss` and
+        `SkillPrior.charge` take.
+        """
+        self._uses = uses = []
+        try:
+            yield uses
+        finally:
+            self._uses = None
+
     def _begin(self, ids: Tensor, mask: Tensor | None, cache: Any) -> Pass:
         layer = _rail_layer(cache)
         memory = layer.memory() if layer is not None else Memory({}, keep=False)
@@ -246,42 +233,41 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         new, total = ids.shape[1], whole.shape[1]
         present = torch.ones_like(whole) if mask is None else mask[:, :total].to(ids.device)
         fresh = present[:, total - new :]
-        bits, counts, registers, prefixes = self._lanes(ids, fresh, layer)
-        counts = memory.grow("counts", counts)
-        writing = bits[..., :1] if self.lanes is not None else torch.zeros_like(ids)[..., None]
-        planned = memory.grow("planned", writing[..., 0].bool())
-        position = torch.arange(total, device=ids.device)
+        found = self._lanes(ids, fresh, layer)
+        counts = memory.grow("counts", found.counts)
+        planned = memory.grow("planned", found.planned)
+        visible = self._visible(present.bool(), new)
+        dtype = self.rail.outward.weight.dtype
+        goals = counts[:, total - new :, None]
+        same = goals == counts[:, None, :]
+        entries = self._words(whole, present, layer)
+        relations = [same & ~planned[:, None], same & planned[:, None], *_inductions(whole, new)]
+        words = (found.prefixes[..., None] == entries.prefix[:, None]) & entries.valid[:, None]
+        word_relations = [goals == counts.gather(1, entries.first)[:, None], ~words]
+        return Pass(
+            bits=found.features,
+            classes=self.class_bits[ids.clamp(max=len(self.class_bits) - 1)],
+            relations=torch.stack([*relations, ~visible], dim=1).float(),
+            visible=visible,
+            entries=entries,
+            word_relations=torch.stack(word_relations, dim=1).float(),
+            word_visible=words,
+            registers=found.registers,
+            present=fresh[..., None].to(dtype),
+            whole=mask is None or bool(fresh.all()),
+            memory=memory,
+            uses=self._uses,
+        )  # fmt: skip
+
+    def _visible(self, present: Tensor, new: int) -> Tensor:
+        """(B, T, S): which positions each new one may look at."""
+        total = present.shape[1]
+        position = torch.arange(total, device=present.device)
         query = position[total - new :]
         visible = position[None, :] <= query[:, None]
         if self.config.window:
             visible = visible & (position[None, :] > query[:, None] - self.config.window)
-        visible = visible[None] & present.bool()[:, None, :]
-        dtype = self.rail.outward.weight.dtype
-        before = F.pad(whole, (2, 0), value=-2)
-        own, earlier = whole[:, total - new :, None], before[:, total - new + 1 : -1, None]
-        goals = counts[:, total - new :, None]
-        same = goals == counts[:, None, :]
-        entries = self._words(whole, present, layer)
-        return Pass(
-            ids=whole,
-            bits=bits,
-            relations=tuple(
-                r.to(dtype) for r in (
-                    same & ~planned[:, None], same & planned[:, None], own == before[:, None, 1:-1],
-                    (own == before[:, None, 1:-1]) & (earlier == before[:, None, :-2]),
-                )
-            ),
-            visible=visible,
-            entries=entries,
-            word_goal=(goals == counts.gather(1, entries.first)[:, None, :]).to(dtype),
-            word_visible=(prefixes[..., None] == entries.prefix[:, None, :])
-            & entries.valid[:, None, :],
-            registers=registers,
-            writing=writing.to(dtype),
-            present=fresh[..., None].to(dtype),
-            memory=memory,
-            taps={},
-        )  # fmt: skip
+        return visible[None] & present[:, None, :]
 
     def _words(self, whole: Tensor, present: Tensor, layer: RailCacheLayer | None) -> WordTensors:
         """Words of the request; kept in the cache once every row's plan has begun."""
@@ -301,22 +287,38 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             for row in zip(ids.tolist(), present.tolist(), strict=True)
         ]
 
-    def _lanes(
-        self, ids: Tensor, fresh: Tensor, layer: RailCacheLayer | None
-    ) -> tuple[Tensor, ...]:
-        """Features (B, T, n), goals (B, T), register tokens (B, T, 2), prefixes (B, T)."""
+    def _lanes(self, ids: Tensor, fresh: Tensor, layer: RailCacheLayer | None) -> _LaneTensors:
+        """Step the lanes over the new tokens."""
         if self.lanes is None:
             if layer is not None:
                 layer.add_cursors([[Cursor()] * ids.shape[1] for _ in range(ids.shape[0])])
             none = ids.new_full((*ids.shape, 2), -1)
-            return ids.new_zeros(*ids.shape, 0).bool(), torch.zeros_like(ids), none, none[..., 0]
+            planned = torch.zeros_like(ids, dtype=torch.bool)
+            features = planned[..., None][..., :0]
+            return _LaneTensors(features, torch.zeros_like(ids), planned, none, none[..., 0])
         pieces = self._pieces(ids, fresh)
-        run = self.lanes.run(pieces, layer.last_cursors() if layer is not None else None)
+        standing = layer.last_cursors() if layer is not None else None
+        run = self.lanes.run(pieces, standing, keep=layer is not None)
         if layer is not None:
             layer.add_cursors(run.cursors)
-        names = np.where((run.registers >= 0) & (run.registers < MAX_STEPS), run.registers, -1)
-        found = (run.features, run.counts, self.step_tokens[names], run.prefixes)
-        return tuple(torch.from_numpy(a.copy()).to(ids.device) for a in found)
+        known = (run.registers >= 0) & (run.registers < MAX_STEPS)
+        arrays = (
+            run.features,
+            run.counts,
+            run.features[..., 0],
+            np.where(known, run.registers, -1),
+        )
+        return _LaneTensors(
+            *(torch.from_numpy(a.copy()).to(ids.device) for a in (*arrays, run.prefixes))
+        )
+
+    def _class_bits(self, rows: int) -> Tensor:
+        """(rows, classes) bool for every token that the base knows."""
+        classes = self.library.classes if self.library is not None else ()
+        known = class_table(classes, self.table)
+        bits = np.zeros((max(rows, len(known)), len(classes)), bool)
+        bits[: len(known)] = known
+        return torch.from_numpy(bits)
 
     def _read_tap(self, index: int, output: Any) -> Any:
         if self._pass is not None:
@@ -327,7 +329,8 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         if self._pass is None:
             return output
         self._read_tap(index, output)
-        mixed = self.rail(self._pass, self.base.get_output_embeddings().weight)
+        head = self.base.get_output_embeddings().weight
+        mixed = self.rail(self._pass, head, self.step_tokens)
         return (mixed, *output[1:]) if isinstance(output, tuple) else mixed
 
     # -- generation --------------------------------------------------------------------------
@@ -366,6 +369,53 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         if cache is not None and _rail_layer(cache) is None:
             cache.layers.append(RailCacheLayer())
         return result
+
+
+@dataclass(frozen=True)
+class _LaneTensors:
+    """What the lanes put out for new positions, on the rail's device.
+
+    Attributes:
+        features: (B, T, n) bool.
+        counts: (B, T) int64, the goal of each position.
+        planned: (B, T) bool, the position belongs to the plan.
+        registers: (B, T, 2) int64, numbers of steps, -1 for none.
+        prefixes: (B, T) int64, key of the open literal, -1 for none.
+    """
+
+    features: Tensor
+    counts: Tensor
+    planned: Tensor
+    registers: Tensor
+    prefixes: Tensor
+
+
+def _inductions(whole: Tensor, new: int) -> tuple[Tensor, Tensor]:
+    """(B, T, S) bool each: the token before a position is the query's own; and so are two."""
+    total = whole.shape[1]
+    before = F.pad(whole, (2, 0), value=-2)
+    own, earlier = whole[:, total - new :, None], before[:, total - new + 1 : -1, None]
+    one = own == before[:, None, 1:-1]
+    return one, one & (earlier == before[:, None, :-2])
+
+
+def _library_for(config: DualRailConfig, library: Library | None) -> Library | None:
+    """The library of a rail: the one given, or the starter's in the size of the configuration.
+
+    Raises:
+        LibraryError: a library is given to a rail that is configured without one.
+    """
+    shape = config.library_shape()
+    if shape is None:
+        if library is not None:
+            raise LibraryError(
+                "the rail is configured without a library", where="rail configuration",
+                fix="set library={} or give no library",
+            )  # fmt: skip
+        return None
+    if library is not None:
+        return library
+    return starter_library(shape.skills, n_state=shape.state, perception=shape.perception)
 
 
 def _rail_layer(cache: Any) -> RailCacheLayer | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
@@ -50,25 +51,20 @@ class Cursor:
     state: int = 0
 
     @property
-    def literal(self) -> bytes | None:
-        """What has been written of the string or number that is open; None between literals."""
-        return self.string if self.quoted else self.number
-
-    @property
     def in_plan(self) -> bool:
         """Whether the plan has begun."""
         return bool(self.state & 1)
 
 
+@lru_cache(maxsize=1 << 12)
 def literal_key(written: bytes) -> int:
     """A non-negative 56-bit key of a literal's beginning; equal keys mean equal beginnings."""
     return int.from_bytes(blake2b(written, digest_size=7).digest())
 
 
-def prefix_key(cursor: Cursor) -> int:
-    """Key of the plan's literal that is open at a cursor, -1 for none."""
-    literal = cursor.literal if cursor.depth > 0 else None
-    return -1 if literal is None else literal_key(literal)
+Snapshot = tuple[
+    bytes, int, int, bool, bool, bytes, bytes | None, bool, int, int, int, bool
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -104,12 +100,17 @@ class Reader:
         self.string, self.number, self.tool = cursor.string, cursor.number, cursor.tool
         self.step, self.source, self.refers = cursor.step, cursor.source, cursor.refers
 
-    def cursor(self) -> Cursor:
-        """Where it stands now, without the clock's state."""
-        return Cursor(
+    def snapshot(self) -> Snapshot:
+        """Where it stands now: the fields of a `Cursor` before the clock's state."""
+        return (
             self.tail, self.previous, self.depth, self.quoted, self.escaped, self.string,
             self.number, self.naming, self.tool, self.step, self.source, self.refers,
         )  # fmt: skip
+
+    def prefix(self) -> int:
+        """Key of the plan's literal that is open, -1 for none."""
+        literal = self.string if self.quoted else self.number
+        return -1 if literal is None or self.depth <= 0 else literal_key(literal)
 
     def feed(self, piece: bytes) -> tuple[bool, bool, bool, bool]:
         """Events within the bytes of one token, each at most once."""

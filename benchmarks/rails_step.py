@@ -15,7 +15,7 @@ def _step_of(model: Any, inputs: dict[str, Any]) -> Callable[[], None]:
     import torch
 
     trained = [p for p in model.parameters() if p.requires_grad]
-    optimiser = torch.optim.AdamW(trained, lr=1e-4)
+    optimiser = torch.optim.AdamW(trained, lr=1e-4, fused=True)
 
     def step() -> None:
         loss = model(**inputs).loss

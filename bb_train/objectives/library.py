@@ -13,7 +13,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bb_nn.blocks import linear_scan
+from bb_nn.recurrence import linear_scan
 from bb_train.objectives.errors import ObjectiveError, ShapeError
 from bb_train.objectives.term import Term
 

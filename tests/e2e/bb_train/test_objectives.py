@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from contextlib import ExitStack, contextmanager
 
 import pytest
 import torch
@@ -64,7 +63,9 @@ class Trainer:
         base, tokenizer = load_base(str(base_folder))
         with torch.no_grad():  # a random head of this size can say nothing with confidence
             base.get_output_embeddings().weight.mul_(20)
-        config = DualRailConfig(width=16, heads=2, skills=4, alpha_start=0.3, alpha_budget=0.5)
+        config = DualRailConfig(
+            width=16, heads=2, alpha_start=0.3, alpha_budget=0.5, library={"skills": 4, "rank": 2}
+        )
         self.model = DualRailForCausalLM.from_base(base, tokenizer, config).train()
         self.head = vocabulary_head(self.model)
         self.parameters = trained_parameters(self.model)
@@ -85,15 +86,10 @@ class Trainer:
         rows = [(4 * self.done + i) % len(self.examples) for i in range(4)]
         batch = [self.examples[row] for row in rows]
         inputs = collate(batch, self.pad)
-        present = inputs["attention_mask"].bool()
         inputs.pop("labels")
-        block = self.model.rail.blocks[0]
-        with ExitStack() as stack:
-            chosen, slot, hidden = (
-                stack.enter_context(outputs_of(m)) for m in (block.slot.choice, block.slot, block)
-            )
+        with self.model.library_uses() as uses:
             states = final_states(self.model, **inputs)
-        usage = chosen[0].softmax(-1)
+        use = uses[0]
         at = plan_positions(batch)
         masks = torch.cat([self.masks[row] for row in rows])
         found = vocabulary_rows(
@@ -114,9 +110,11 @@ class Trainer:
             "kl_budget": kl_budget(general, plain, self.head),
             "invariance": invariance_loss(left.take(states), right.take(states), self.head),
             "calibration_loss": calibration,
-            "build_loss": build_loss(hidden[0], compose(slot[0], present, 0.5), present),
+            "build_loss": build_loss(
+                use.hidden, compose(use.outputs, use.present, 0.5), use.present
+            ),
             "reuse_loss": reuse_loss(
-                usage[present], block.slot.adapters, scale=0.1, positions=10_000
+                use.usage[use.present], use.adapters, scale=0.1, positions=10_000
             ),
         }
         outcome = constrained_step(
@@ -162,15 +160,6 @@ def two_wordings(tokenizer, trace):
     first = encode_example(tokenizer, trace, 512)
     again = tokenizer(f"### Request\nPlease: {trace.request}\n### Plan\n")["input_ids"]
     return first, Example((*again, *first.ids[first.n_prompt :]), len(again))
-
-
-@contextmanager
-def outputs_of(module):
-    """What a module puts out while the block runs."""
-    seen = []
-    handle = module.register_forward_hook(lambda _module, _inputs, out: seen.append(out))
-    yield seen
-    handle.remove()
 
 
 def test_the_constrained_objective_trains_the_rail_and_logs_every_step(

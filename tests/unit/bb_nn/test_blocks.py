@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bb_nn.blocks import linear_scan, linear_scan_ref
 from bb_nn.gates import Gates
+from bb_nn.recurrence import linear_scan, linear_scan_ref
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 64, 65])
