@@ -1,0 +1,1 @@
+"""Logic networks that can be trained by gradients, and the circuits that they become."""
