@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bb_domains.compiler import PlanMachine
 from bb_domains.domain import Domain, schema_path
 from bb_domains.fluents import Vocabulary, expression_atoms
 from bb_domains.marks import Marked, read_marked
+from bb_domains.outgoing import looks_private
+from bb_domains.schema import PlanSchema
 
 MOST_STATES = 3000
 
@@ -27,6 +29,7 @@ def lint(domain: Domain) -> list[Finding]:
     """Return what looks like a mistake in a domain, in the order of its schema."""
     machine = domain.machine
     found = [
+        *_service(machine.schema),
         *_fluents(machine),
         *_objects(machine),
         *_tools(machine),
@@ -34,6 +37,15 @@ def lint(domain: Domain) -> list[Finding]:
         *_reachability(machine),
         *_channels(machine),
     ]
+    return _placed(found, domain)
+
+
+def lint_service(domain: Domain) -> list[Finding]:
+    """Return what looks like a mistake in where a domain's tools live."""
+    return _placed(_service(domain.schema), domain)
+
+
+def _placed(found: Iterable[Finding], domain: Domain) -> list[Finding]:
     places = _places(domain)
     return [Finding(places.where(finding.where.split(".")), finding.what) for finding in found]
 
@@ -43,6 +55,16 @@ def _places(domain: Domain) -> Marked:
     if domain.root is None or not schema_path(domain.root).exists():
         return Marked({}, "")
     return read_marked(schema_path(domain.root))
+
+
+def _service(schema: PlanSchema) -> Iterator[Finding]:
+    service = schema.service
+    for host in service.hosts if service and not service.networks else ():
+        if looks_private(host):
+            what = (
+                "looks private; an address that is not public is reached only in a listed network"
+            )
+            yield Finding("service.hosts", f'{host} {what}: networks: ["10.1.2.0/24"]')
 
 
 def _fluents(machine: PlanMachine) -> Iterator[Finding]:

@@ -25,6 +25,8 @@ _LAST_PORT = 65535
 _NAT64 = IPv6Network("64:ff9b::/96")
 _THIS_MACHINE = "localhost"
 _FIX = "declare it in service.hosts"
+# RFC 6762, RFC 8375, ICANN's .internal, and what RFC 6762, appendix G, found in use
+_PRIVATE_ENDS = ("local", "internal", "home.arpa", "intranet", "private", "corp", "home", "lan")
 
 Address = IPv4Address | IPv6Address
 
@@ -88,9 +90,17 @@ def checked_addresses(service: Service, host: str, port: int) -> list[str]:
             raise BBError(
                 f"{host} stands for {text}, which is not a public address",
                 where="service",
-                fix="declare its network in service.networks, if that is meant",
+                fix=f'if that is meant, write networks: ["{_alone(address)}"] under service:',
             )
     return found
+
+
+def looks_private(declared: str) -> bool:
+    """Whether a declared host is a name that networks of one's own use, such as `shop.internal`."""
+    host = declared.lower().rsplit(":", 1)[0]
+    if host == _THIS_MACHINE or any(_is_address(one.strip("[]")) for one in (declared, host)):
+        return False
+    return "." not in host or host.endswith(tuple(f".{end}" for end in _PRIVATE_ENDS))
 
 
 def connect(service: Service, host: str, port: int, timeout_s: float) -> socket.socket:
@@ -176,6 +186,11 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _alone(address: Address) -> str:
+    """The network of one address."""
+    return f"{address}/{address.max_prefixlen}"
 
 
 def _is_public(address: Address) -> bool:

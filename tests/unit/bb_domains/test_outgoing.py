@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
 from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from bb_core.errors import BBError
 from bb_domains import mcp, outgoing
@@ -79,8 +82,14 @@ def test_a_name_may_not_stand_for_what_is_not_public(
     names: dict[str, list[str]], address: str
 ) -> None:
     names["api.example"] = [address]
-    with pytest.raises(BBError, match="which is not a public address; declare its network in"):
+    with pytest.raises(BBError, match="which is not a public address; if that is meant") as caught:
         checked_addresses(service("api.example"), "api.example", 80)
+    found = re.search(r"write networks: (\[.*\]) under service:", str(caught.value))
+    assert found
+    told = yaml.safe_load(found[1])  # what the message says to write is what helps
+    assert ip_network(*told).num_addresses == 1
+    inside = service("api.example", networks=tuple(told))
+    assert len(checked_addresses(inside, "api.example", 80)) == len(address.split())
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "2606:2800:220:1::1", f"{PUBLIC} 1.1.1.1"])
