@@ -55,7 +55,7 @@ def import_jsonschema(
     """
     from bb_domains.tool_lists import import_tools
 
-    _save(import_tools(source, name or _domain_name(out), overlay), out)
+    _save(import_tools(source, name or _domain_name(out), overlay), out, overlay)
 
 
 @app.command("import-mcp")
@@ -95,14 +95,14 @@ def import_mcp(
         raise UsageError("--env needs --command", where="import-mcp", fix="leave it out")
     called = name or _domain_name(out)
     if file is not None:
-        _save(import_tools(file, called, overlay), out)
+        _save(import_tools(file, called, overlay), out, overlay)
         return
     words = shlex.split(command)
     seen = tuple(variable or ())
     reached = remote_server(url, os.environ) if url else running_server(words, variables=seen)
     with reached as server:
         schema = import_tools({"tools": server.list_tools()}, called, overlay)
-    _save(schema, out, package_text(url or words, seen))
+    _save(schema, out, overlay, package_text(url or words, seen))
 
 
 @app.command()
@@ -196,15 +196,18 @@ def _domain_name(out: Path) -> str:
     return name if name[:1].isalpha() else f"domain_{name}"
 
 
-def _save(schema: PlanSchema, out: Path, package: str = "", say: bool = True) -> Domain:
-    """Compile and write a domain, and say so."""
-    from bb_core.files import write_atomic
+def _save(
+    schema: PlanSchema, out: Path, overlay: Path | None = None, package: str = "", say: bool = True
+) -> Domain:
+    """Compile and write a domain, with the files that an overlay names, and say so."""
     from bb_domains.domain import make_domain, save_domain
+    from bb_domains.profile.channels import channel_files
 
     domain = make_domain(schema, out)
-    save_domain(domain, out)
+    files = channel_files(schema, overlay, out)
     if package:
-        write_atomic(out / "__init__.py", package)
+        files["__init__.py"] = package
+    save_domain(domain, out, files)
     if say:
         typer.echo(f"{domain.name}: {len(schema.tools)} tools, written to {out}")
     return domain

@@ -37,16 +37,22 @@ def import_openapi(
 ) -> None:
     """Make a domain from an OpenAPI document.
 
-    Writes plan_schema.yaml, grammar.lark and arguments.schema.json, all or nothing.
+    Writes plan_schema.yaml, grammar.lark and arguments.schema.json, all or nothing; also grammars
+    that channels of the overlay name, from beside it.
 
     Example: bb domain import-openapi petstore.yaml --out bb-work/domains/petstore
     """
     from bb_domains.domain import make_domain, save_domain
+    from bb_domains.lint import lint_service
     from bb_domains.openapi import import_openapi as read
+    from bb_domains.profile.channels import channel_files
 
     domain = make_domain(read(source, overlay), out)
-    save_domain(domain, out)
-    _say(domain, json_, [f"written to {out}"], {"out": str(out)})
+    save_domain(domain, out, channel_files(domain.schema, overlay, out))
+    findings = lint_service(domain)
+    lines = [f"written to {out}", *(f"look at {f.where}: {f.what}" for f in findings)]
+    found = [{"where": f.where, "what": f.what} for f in findings]
+    _say(domain, json_, lines, {"out": str(out), "findings": found})
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
@@ -81,8 +82,8 @@ def load_domain(name_or_dir: str | Path) -> Domain:
     )
 
 
-def save_domain(domain: Domain, root: Path) -> None:
-    """Write a domain's folder; what else it holds stays.
+def save_domain(domain: Domain, root: Path, more: Mapping[str, str] | None = None) -> None:
+    """Write a domain's folder, `more` files of it by name included; what else it holds stays.
 
     A new folder appears as a whole. In an existing one the grammar goes first and the schema last,
     so that a crash in between leaves a grammar that `load_domain` refuses by name.
@@ -96,6 +97,7 @@ def save_domain(domain: Domain, root: Path) -> None:
     if old.exists() and load_schema(old) == schema:
         text = read_text(old)  # keep the author's comments
     files = {
+        **(more or {}),
         ARGUMENTS_FILE: json.dumps(arguments, indent=2) + "\n",
         GRAMMAR_FILE: domain.grammar,
         SCHEMA_FILE: text,

@@ -227,6 +227,11 @@ class Graph(_Strict):
 PLAN_CHANNEL = "plan"
 
 
+def _spelt_off(value: Any) -> Any:
+    """YAML 1.1 reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
 class Channel(_Strict):
     """A kind of text that a domain writes, besides its plans.
 
@@ -237,7 +242,7 @@ class Channel(_Strict):
         weight: nats that a token outside the grammar costs in a soft channel.
     """
 
-    mode: Literal["hard", "soft", "off"]
+    mode: Annotated[Literal["hard", "soft", "off"], BeforeValidator(_spelt_off)]
     grammar: str = Field(default="", pattern=r"^([A-Za-z0-9_-]+\.(lark|peg))?$")
     start: str = "start"
     weight: float = Field(default=2.0, gt=0.0, le=100.0)

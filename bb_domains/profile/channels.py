@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bb_domains.domain import Domain, schema_path
+from bb_core.files import read_text
+from bb_domains.domain import GRAMMAR_FILE, Domain, schema_path
 from bb_domains.errors import DomainError, ProfileError, UnknownStart
 from bb_domains.marks import read_marked
 from bb_domains.profile.lowering import Lowered, lower
 from bb_domains.profile.peg_lowering import PEG_SUFFIX, read_peg
 from bb_domains.profile.source import Source, read_grammar
-from bb_domains.schema import PLAN_CHANNEL, Channel
+from bb_domains.schema import PLAN_CHANNEL, Channel, PlanSchema
 
 
 def channel_names(domain: Domain) -> list[str]:
@@ -60,6 +61,37 @@ def channel_grammar(domain: Domain, name: str) -> Lowered:
     except UnknownStart as error:
         where = channel_place(domain, name, "start")
         raise UnknownStart(f"{path} {error.what}", where=where, fix=error.fix) from None
+
+
+def channel_files(schema: PlanSchema, overlay: Path | None, folder: Path) -> dict[str, str]:
+    """The grammars that channels name and what these import, as they lie beside an overlay.
+
+    Args:
+        schema: declares the channels.
+        overlay: the file that may have declared them; None for none.
+        folder: of the domain; a grammar that is only there is left as it is.
+
+    Returns:
+        Texts by path within the folder.
+
+    Raises:
+        BBError: a grammar is in neither place, or cannot be read.
+    """
+    found: dict[str, str] = {}
+    for name, declared in schema.channels.items():
+        if overlay is None or not declared.grammar:
+            continue
+        path, place = overlay.parent / declared.grammar, ("channels", name, "grammar")
+        if declared.grammar == GRAMMAR_FILE:
+            what, where = "is where the grammar of plans goes", read_marked(overlay).where(place)
+            raise ProfileError(f"{path} {what}", where=where, fix="name another file")
+        if path.is_file():
+            files = (path, *read_any(path, declared.start).imported)
+            found |= {str(file.relative_to(overlay.parent)): read_text(file) for file in files}
+        elif not (folder / declared.grammar).is_file():
+            where = read_marked(overlay).where(place)
+            raise ProfileError(f"there is no file {path}", where=where, fix="write it there")
+    return found
 
 
 def read_any(path: Path, start: str) -> Source:

@@ -29,6 +29,7 @@ class Source:
         rules: lark's plain rules.
         ignored: names of the terminals that may stand between tokens.
         imports: folders in which imports are looked up.
+        imported: files that it imports, directly or not.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Source:
     rules: tuple[Any, ...]
     ignored: tuple[str, ...]
     imports: tuple[str, ...]
+    imported: tuple[Path, ...] = ()
 
     @cached_property
     def conflict(self) -> str:
@@ -129,7 +131,10 @@ def parse_grammar(
                 )
     used = {s.name for rule in rules for s in rule.expansion if s.is_term} | set(ignored)
     kept = tuple(copy.copy(t) for t in terminals if t.name in used)
-    return Source(text, name, start, kept, tuple(rules), tuple(dict.fromkeys(ignored)), imports)
+    imported = tuple(Path(file) for file in builder.used_files if isinstance(file, str))
+    return Source(
+        text, name, start, kept, tuple(rules), tuple(dict.fromkeys(ignored)), imports, imported
+    )
 
 
 def _has_rule(grammar: Any, start: str, where: str) -> None:

@@ -52,6 +52,43 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_an_import_copies_the_grammars_that_its_overlay_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tools = tmp_path / "tools.json"
+    tools.write_text('[{"name": "write", "parameters": {"type": "object", "properties": {}}}]')
+    paths = {"/x": {"get": {"operationId": "write"}}}
+    document = tmp_path / "api.json"
+    document.write_text(json.dumps({"openapi": "3.1.0", "info": {"title": "t"}, "paths": paths}))
+    rules = tmp_path / "rules"
+    rules.mkdir()
+    overlay = rules / "overlay.yaml"
+    overlay.write_text(
+        "channels: {post: {mode: soft, grammar: post.lark}, title: {mode: hard, grammar: t.peg},"
+        " chat: {mode: off}}"
+    )
+    (rules / "post.lark").write_text('%import .words.WORD\nstart: WORD "!"\n')
+    (rules / "words.lark").write_text("WORD: /[a-z]+/\n")
+    for command, source in (("import-openapi", document), ("import-jsonschema", tools)):
+        out = tmp_path / command
+        assert bb_domain(command, source, "--overlay", overlay, "--out", out) == 1
+        place = "overlay.yaml:1:72: channels.title.grammar"
+        assert f"{place}: there is no file {rules / 't.peg'}; write it" in capsys.readouterr().err
+        assert not out.exists()
+    (rules / "t.peg").write_text("t <- [A-Z]\n")
+    for command, source in (("import-openapi", document), ("import-jsonschema", tools)):
+        out = tmp_path / command
+        assert bb_domain(command, source, "--overlay", overlay, "--out", out) == 0
+        copied = {name: (out / name).read_text() for name in ("post.lark", "words.lark", "t.peg")}
+        assert copied == {name: (rules / name).read_text() for name in copied}
+        assert bb_domain("check", out) == 0
+    (rules / "t.peg").unlink()  # kept in the domain's folder alone
+    assert bb_domain("import-openapi", document, "--overlay", overlay, "--out", out) == 0
+    overlay.write_text("channels: {post: {mode: soft, grammar: grammar.lark}}")
+    assert bb_domain("import-openapi", document, "--overlay", overlay, "--out", out) == 1
+    assert "is where the grammar of plans goes; name another" in capsys.readouterr().err
+
+
 def test_check_lints_every_grammar_of_a_domain(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

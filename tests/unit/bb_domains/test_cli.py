@@ -64,6 +64,30 @@ def test_a_document_is_imported_checked_and_drawn(
     assert (tmp_path / "tiny.svg").read_text().startswith("<svg")
 
 
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("shop.internal:8080", True), ("shop", True), ("api.shop.svc.cluster.local", True),
+        ("shop.example.com", False), ("localhost:8080", False), ("127.0.0.1:8080", False),
+        ("10.1.2.3", False), ("[fd00::3]:80", False), ("[::1]", False),
+    ],
+)  # fmt: skip
+def test_a_service_with_a_private_name_is_told_to_list_its_network(
+    host: str, told: bool, document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document.write_text(yaml.safe_dump({**DOCUMENT, "servers": [{"url": f"http://{host}"}]}))
+    out, overlay = tmp_path / "tiny", tmp_path / "overlay.yaml"
+    overlay.write_text('service: {networks: ["10.1.2.0/24"]}')
+    hint = f"service.hosts: {host} looks private; an address that is not public is reached only"
+    for command in (["import-openapi", document, "--out", out], ["check", out]):
+        assert bb_domain(*command) == 0
+        said = capsys.readouterr().out
+        assert (hint in said) == told
+        assert ('networks: ["10.1.2.0/24"]' in said) == told
+    assert bb_domain("import-openapi", document, "--overlay", overlay, "--out", out) == 0
+    assert "looks private" not in capsys.readouterr().out
+
+
 def test_a_failed_import_leaves_what_was_there(
     document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
