@@ -7,7 +7,7 @@ reference such as `"$b.id"`, not as the identifier it had that day.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,9 @@ from typing import Any
 from bb_core.errors import BBError
 from bb_core.files import decode_json, read_text, write_atomic
 from bb_core.plan import Plan, Step, step_id
+
+SCHEMA = Path(__file__).with_name("trace.schema.json")
+"""JSON Schema (draft 2020-12) of one line of a trace file."""
 
 
 @dataclass(frozen=True)
@@ -135,12 +138,52 @@ def load_traces(path: str | Path) -> list[Trace]:
     for number, line in enumerate(read_text(path).split("\n"), start=1):
         if line.strip():
             where = f"{path}:{number}"
-            traces.append(_trace(decode_json(line, where=where), where))
+            traces.append(trace_from_json(decode_json(line, where=where), where=where))
     return traces
 
 
-def _trace(value: Any, where: str) -> Trace:
-    """Check one line's value and make the trace."""
+def trace_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of a JSONL file that are not empty, with their numbers, one at a time.
+
+    For files that are larger than memory; `decode_trace` makes a trace of a line.
+
+    Raises:
+        BBError: the file cannot be read, or a line is not UTF-8; names the line.
+    """
+    number = 0
+    try:
+        with Path(path).open("rb") as file:
+            for number, raw in enumerate(file, start=1):
+                if line := raw.decode("utf-8").strip():
+                    yield number, line
+    except UnicodeDecodeError as error:
+        raise BBError(
+            f"not UTF-8 ({error.reason})", where=f"{path}:{number}", fix="save it as UTF-8"
+        ) from error
+    except OSError as error:
+        what = "file does not exist" if isinstance(error, FileNotFoundError) else str(error)
+        raise BBError(what, where=str(path), fix="give a JSONL file of traces") from error
+
+
+def decode_trace(line: str, *, where: str) -> Trace:
+    """The trace of one line.
+
+    Args:
+        line: JSON.
+        where: file and line, for errors.
+
+    Raises:
+        BBError: it is no trace.
+    """
+    return trace_from_json(decode_json(line, where=where), where=where)
+
+
+def trace_from_json(value: Any, *, where: str) -> Trace:
+    """Check a JSON value and make the trace.
+
+    Raises:
+        BBError: a field is missing, unknown or of another type.
+    """
     _check_fields(value, _TRACE_FIELDS, where)
     steps = []
     for i, item in enumerate(value["steps"]):

@@ -14,6 +14,9 @@ from bb_core.files import read_yaml
 
 _EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # YAML 1.1 reads 1e-3 as a string
 Method = Literal["rail", "lora", "full"]
+ConstraintName = Literal[
+    "cfs_energy", "kl_budget", "invariance", "calibration_loss", "build_loss", "reuse_loss"
+]
 
 
 class Strict(BaseModel):
@@ -22,13 +25,36 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class StreamConfig(Strict):
+    """Data larger than memory: read from the source as it is trained on.
+
+    `sample` is how many of the first traces the rail's lanes learn their programs from.
+    """
+
+    buffer: int = Field(default=2048, ge=1, description="traces among which each is drawn")
+    sample: int = Field(default=4000, ge=1)
+
+
+class PackingConfig(Strict):
+    """Several examples in one row (`packing.py`)."""
+
+    row_tokens: int = Field(default=0, ge=0, description="longest row; at least an example's")
+
+
 class DataConfig(Strict):
-    """Which traces are trained on, and how long an example may be."""
+    """Which traces are trained on, and how long an example may be.
+
+    `train` is a JSONL file, or with `source: datasets` the name or folder of a dataset.
+    """
 
     train: Path
     domain: str = "api_json"
     limit: int | None = Field(default=None, ge=1, description="use only the first traces")
     max_tokens: int = Field(default=512, ge=8, description="prompt and plan together")
+    source: Literal["jsonl", "datasets"] = "jsonl"
+    split: str = "train"
+    stream: StreamConfig | None = None
+    packing: PackingConfig | None = None
 
 
 class OptimConfig(Strict):
@@ -42,6 +68,7 @@ class OptimConfig(Strict):
     weight_decay: float = Field(default=0.01, ge=0)
     betas: tuple[float, float] = (0.9, 0.95)
     grad_clip: float = Field(default=1.0, gt=0)
+    accumulate: int = Field(default=1, ge=1, description="forward passes a process makes of a step")
 
 
 class LoraShape(Strict):
@@ -59,11 +86,52 @@ class LoraShape(Strict):
         return self
 
 
+class CacheConfig(Strict):
+    """The base's states on disk (`activation_cache.py`): later epochs do not run the base."""
+
+    folder: Path
+    size_gib: float = Field(gt=0)
+    storage: Literal["float32", "bfloat16"] = "float32"
+    over: Literal["part", "refuse"] = "part"
+
+
+class ConstraintConfig(Strict):
+    """`loss <= limit`, in raw units, and how its dual moves."""
+
+    limit: float
+    rate: float = Field(default=0.1, gt=0)
+    cap: float = Field(default=100.0, gt=0)
+
+
+class ObjectivesConfig(Strict):
+    """Constraints beside the task (`bb_train/objectives`), and how conflicts are settled.
+
+    `general_text` is a text file whose lines the KL budget is kept on.
+    """
+
+    constraints: dict[ConstraintName, ConstraintConfig]
+    rule: Literal["sum", "pcgrad", "cagrad"] = "pcgrad"
+    warmup: int = Field(default=50, ge=0, description="steps after which the scales freeze")
+    general_text: Path | None = None
+    general_tokens: int = Field(default=64, ge=2, description="of general text in each step")
+    keep: float = Field(default=0.5, ge=0, le=1, description="build_loss: of earlier skills")
+    adapter_scale: float = Field(default=0.1, gt=0, description="reuse_loss: prior of adapters")
+
+    @model_validator(mode="after")
+    def _budget_has_text(self) -> ObjectivesConfig:
+        if "kl_budget" in self.constraints and self.general_text is None:
+            raise ValueError("kl_budget needs objectives.general_text")
+        return self
+
+
 class TrainConfig(Strict):
     """One training run. `rail` holds the fields of `bb_nn.rail.DualRailConfig`.
 
     `autocast` is the precision of the training's matrix products: `auto` is bf16 where the
-    processor multiplies bfloat16 natively, else none.
+    processor multiplies bfloat16 natively, else none. `parallel` is how several processes share
+    the model: `ddp` copies it, `fully_shard` gives each a part (FSDP2). `rematerialise` makes the
+    rail's activations again in the backward pass instead of keeping them. `trackers` are names that
+    accelerate knows; null is TensorBoard where it is installed.
     """
 
     method: Method
@@ -77,6 +145,11 @@ class TrainConfig(Strict):
     seed: int = Field(default=0, ge=0, lt=2**31)
     rail: dict[str, Any] = Field(default_factory=dict)
     lora: LoraShape = LoraShape()
+    objectives: ObjectivesConfig | None = None
+    activation_cache: CacheConfig | None = None
+    parallel: Literal["ddp", "fully_shard"] = "ddp"
+    rematerialise: bool = False
+    trackers: tuple[str, ...] | None = None
     checkpoint_every_s: float = Field(default=30.0, gt=0)
     log_every: int = Field(default=10, ge=1)
 
@@ -84,6 +157,17 @@ class TrainConfig(Strict):
     def _lora_has_a_size(self) -> TrainConfig:
         if self.method == "lora" and self.lora.parameters is None and self.lora.rank is None:
             raise ValueError("method lora needs lora.parameters (the rail's count) or lora.rank")
+        return self
+
+    @model_validator(mode="after")
+    def _parts_fit_together(self) -> TrainConfig:
+        for name in ("objectives", "activation_cache", "rematerialise"):
+            if getattr(self, name) and self.method != "rail":
+                raise ValueError(f"{name} is for method rail")
+        if self.activation_cache is not None and self.data.stream is not None:
+            raise ValueError("activation_cache needs data that is known before: no data.stream")
+        if self.objectives is not None and self.optim.accumulate > 1:
+            raise ValueError("objectives take a whole batch at once: optim.accumulate must be 1")
         return self
 
 

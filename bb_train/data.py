@@ -39,16 +39,24 @@ def encode_prompt(tokenizer, request: str) -> list[int]:
     return list(tokenizer(format_prompt(request))["input_ids"])
 
 
-def encode_example(tokenizer, trace: Trace, max_tokens: int) -> Example:
+def encode_example(
+    tokenizer, trace: Trace, max_tokens: int, where: str = "training data"
+) -> Example:
     """Tokenise a trace as prompt, plan text and EOS.
 
     Prompt and plan are tokenised apart, because decoding starts after the prompt's last token.
+
+    Args:
+        tokenizer: of the base.
+        trace: what was recorded.
+        max_tokens: the most an example may take.
+        where: the trace's place, for errors: file and line.
 
     Raises:
         BBError: the example is longer than `max_tokens`; the tokenizer has no EOS.
     """
     if tokenizer.eos_token_id is None:
-        raise BBError("the tokenizer has no EOS token", where="training data", fix="set eos_token")
+        raise BBError("the tokenizer has no EOS token", where=where, fix="set eos_token")
     prompt = encode_prompt(tokenizer, trace.request)
     text = plan_text(trace_plan(trace))
     plan = list(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -56,7 +64,7 @@ def encode_example(tokenizer, trace: Trace, max_tokens: int) -> Example:
     if len(ids) > max_tokens:
         raise BBError(
             f"trace {trace.id} takes {len(ids)} tokens, more than data.max_tokens = {max_tokens}",
-            where="training data",
+            where=where,
             fix=f"set data.max_tokens to at least {len(ids)}",
         )
     return Example(ids, len(prompt))
@@ -105,6 +113,11 @@ def process_rows(batch: Sequence[int], rank: int, world: int) -> tuple[int, ...]
     return tuple(batch[rank::world])
 
 
+def padded_width(tokens: int) -> int:
+    """The width of a batch whose longest row has that many tokens."""
+    return -(-tokens // _WIDTHS) * _WIDTHS
+
+
 def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]:
     """Right-pad into int64 `input_ids`, `attention_mask` and `labels`, each (batch, time).
 
@@ -113,8 +126,7 @@ def collate(examples: Sequence[Example], pad_id: int) -> dict[str, torch.Tensor]
     """
     import torch
 
-    longest = max(len(example.ids) for example in examples)
-    width = -(-longest // _WIDTHS) * _WIDTHS
+    width = padded_width(max(len(example.ids) for example in examples))
     shape = (len(examples), width)
     input_ids = torch.full(shape, pad_id, dtype=torch.int64)
     attention_mask = torch.zeros(shape, dtype=torch.int64)

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 _PACKAGES = ("torch", "transformers", "peft", "accelerate", "numpy")
 
 
-def inputs(config: TrainConfig, domain: Domain, base: str) -> dict[str, Any]:
+def inputs(config: TrainConfig, domain: Domain, base: str, data: str) -> dict[str, Any]:
     """Hashes of everything a run is a function of.
 
     Args:
         config: resolved configuration.
         domain: loaded domain.
         base: fingerprint of base weights and tokenizer.
+        data: SHA-256 of the training data.
     """
     return {
         "method": config.method,
@@ -38,7 +39,7 @@ def inputs(config: TrainConfig, domain: Domain, base: str) -> dict[str, Any]:
             "schema": fingerprint(schema_data(domain.schema)),
         },
         "config": config.model_dump(mode="json"),
-        "data": {"train": file_sha256(config.data.train)},
+        "data": {"train": data},
         "versions": {name: version(name) for name in _PACKAGES} | {"python": _python()},
     }
 

@@ -40,12 +40,22 @@ _TRAINING_CODE = (
     "bb_core.trace",
     "bem_kernel",
     "bb_nn",
+    "bb_train.activation_cache",
+    "bb_train.base_batches",
     "bb_train.checkpoint",
+    "bb_train.constrained",
     "bb_train.data",
     "bb_train.loop",
     "bb_train.lora",
     "bb_train.methods",
+    "bb_train.objectives",
+    "bb_train.optimise",
+    "bb_train.packing",
+    "bb_train.prepare",
     "bb_train.programs",
+    "bb_train.rematerialise",
+    "bb_train.sharding",
+    "bb_train.streaming",
 )
 _DECODING_CODE = ("bb_domains", "bb_runtime", "bb_core.ged", "bb_train.metrics")
 
