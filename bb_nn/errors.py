@@ -19,3 +19,7 @@ class CheckpointError(BBError):
 
 class LibraryError(BBError):
     """A program library that cannot be: bits that do not fit, a damaged record."""
+
+
+class BudgetError(BBError):
+    """A budget of the gates that was asked for cannot be."""
