@@ -47,7 +47,7 @@ def _examples() -> list[Any]:
 
     ids = batch(1, LENGTH)["input_ids"][0].tolist()
     # Each row another text, a loss at every position of the plan's half.
-    return [(n, Example(tuple([*ids[:-1], 3 + n]), LENGTH // 2)) for n in range(ROWS * _BATCHES)]
+    return [(n, Example((*ids[:-1], 3 + n), LENGTH // 2)) for n in range(ROWS * _BATCHES)]
 
 
 def _batches(rail: Any, folder: Path, rows: list[Any]) -> Any:
