@@ -58,6 +58,9 @@ def serve(
     resume: Annotated[
         bool, typer.Option("--resume", help="At the start, go on with runs that a crash stopped.")
     ] = False,
+    warm_up: Annotated[
+        bool, typer.Option(help="Compile what plans need before /ready says yes.")
+    ] = True,
     work: WorkOption = DEFAULT_ROOT,
 ) -> None:
     """Serve until Ctrl-C. Without --keys keep it on loopback: then anybody may ask anything.
@@ -95,5 +98,6 @@ def serve(
         keys=known,
         feedback=Store(Workspace(work).artifacts),
         resumes=resume,
+        warms=warm_up,
     )
     serve_app(served, engine.name, (host, port))

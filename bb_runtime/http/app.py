@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -44,6 +45,7 @@ from bb_runtime.http.planning import Planner
 from bb_runtime.http.refusal import HttpError
 from bb_runtime.http.service import Service, authorise
 from bb_runtime.journal import RunRecord
+from bb_runtime.warm_up import warm_up
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ def create_app(
     keys: Keys | None = None,
     feedback: FeedbackStore | None = None,
     resumes: bool = False,
+    warms: bool = False,
 ) -> FastAPI:
     """The application; it closes the engine when it ends.
 
@@ -72,6 +75,7 @@ def create_app(
         feedback: where verdicts go; None for no `/v1/feedback`.
         resumes: whether runs that a crash has interrupted go on at the start, as far as nobody
             need be asked.
+        warms: whether what plans need is compiled before `/ready` says yes.
 
     Raises:
         BBError: the log of runs cannot be used, or a channel's grammar is missing or refused.
@@ -81,6 +85,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        warming = _warm(service, planner) if warms and planner is not None else None
         try:
             if resumes:
                 _go_on(desk, crashed)
@@ -92,6 +97,8 @@ def create_app(
             await run_in_threadpool(engine.close, service.limits.drain_s)
             if planner is not None:
                 await run_in_threadpool(planner.close, service.limits.drain_s)
+            if warming is not None:  # a thread that compiles should not outlive its interpreter
+                await run_in_threadpool(warming.join, service.limits.drain_s)
 
     app = FastAPI(
         title="builderbrain", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan
@@ -116,6 +123,23 @@ def create_app(
     return app
 
 
+def _warm(service: Service, planner: Planner) -> threading.Thread:
+    """Warm up in a thread; a server that cannot is slower at first, and serves."""
+    service.state.is_warming = True
+
+    def work() -> None:
+        try:
+            warm_up(service.engine, planner.domains.values(), service.limits.max_new_tokens)
+        except BBError as error:
+            logger.warning("not warmed up: %s", error)
+        finally:
+            service.state.is_warming = False
+
+    thread = threading.Thread(target=work, name="bb-warm-up", daemon=True)
+    thread.start()
+    return thread
+
+
 def _go_on(desk: Desk | None, crashed: Sequence[RunRecord]) -> None:
     """Let runs go on; one that cannot is named in the log."""
     for record in crashed:
@@ -136,9 +160,8 @@ def _add_open_routes(app: FastAPI, service: Service, planner: Planner | None) ->
 
     @app.get("/ready")
     async def ready() -> JSONResponse:
-        if service.state.is_draining:
-            return JSONResponse({"status": "draining"}, 503)
-        return JSONResponse({"status": "ready"})
+        word = service.state.word
+        return JSONResponse({"status": word}, 200 if word == "ready" else 503)
 
     @app.get("/metrics")
     async def metrics() -> PlainTextResponse:

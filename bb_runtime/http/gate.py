@@ -61,10 +61,17 @@ class ServerState:
     """Where the server is in its life.
 
     Attributes:
+        is_warming: whether it still compiles what plans need; what is asked meanwhile waits for it.
         is_draining: whether it ends as soon as what it does is done.
     """
 
+    is_warming: bool = False
     is_draining: bool = False
+
+    @property
+    def word(self) -> str:
+        """What `/ready` says: `ready`, or why not."""
+        return "draining" if self.is_draining else "warming up" if self.is_warming else "ready"
 
 
 class Gate:
