@@ -174,9 +174,11 @@ class Heat:
     def _consider(self) -> None:
         """Go to the next stage, if it is due and no other thread is at it."""
         if self.stage is Stage.COLD:
-            with self._lock:
-                self._price_ns = self._spent_ns + _DEPOSIT_NS
-            _prices.add_cold(_DEPOSIT_NS)
+            with self._lock:  # one call may be worth many coins
+                due_ns = self._spent_ns - self._price_ns + _DEPOSIT_NS
+                paid_ns = due_ns // _DEPOSIT_NS * _DEPOSIT_NS
+                self._price_ns += paid_ns
+            _prices.add_cold(paid_ns)
             if not _prices.interpreter_is_due():
                 return
         if not self._promoting.acquire(blocking=False):
