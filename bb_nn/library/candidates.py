@@ -9,6 +9,7 @@ Source: DESIGN.md 4, 5; BEM core spec 1, 3.3, 6.3.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,7 +19,9 @@ from torch import Tensor
 from bem_kernel.identifiers.classes import IdClass
 from bem_kernel.identifiers.gray import gray, gray_inverse
 from bem_kernel.identifiers.ident import encode_words
-from bem_kernel.search.index import NearestIndex
+
+if TYPE_CHECKING:
+    from bem_kernel.search.index import NearestIndex
 
 QUERY_BITS = 32
 _SPREAD = 10111  # odd, so that numbers below 2**14 stay distinct; neighbours come to lie far apart
@@ -40,6 +43,8 @@ class Candidates:
 
     @cached_property
     def _index(self) -> NearestIndex:
+        from bem_kernel.search.index import NearestIndex  # imports numba
+
         return NearestIndex(self.identifiers)
 
     @cached_property

@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bem_kernel.policy.weights import add_losses
-
 _ONE_Q16 = 1 << 16
 _FLOOR = -30 * math.log(2)  # the machine's: no weight is below 2**-30 of the best
 
@@ -47,6 +45,8 @@ class SkillPrior(nn.Module):
             chosen: (N, K) bool, the skill chosen at each position; rows of 0 do not count.
             losses: (N,) loss of each position, in nats.
         """
+        from bem_kernel.policy.weights import add_losses  # imports numba: not for mere decoding
+
         used = chosen.any(-1)
         if not used.any():
             return

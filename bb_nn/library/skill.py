@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bb_core.errors import BBError
 from bb_nn.errors import LibraryError
 from bem_kernel.circuits.builder import CircuitBuilder
 from bem_kernel.circuits.circuit import Circuit
 from bem_kernel.circuits.record import circuit_from_record, circuit_record
-from bem_kernel.learning.sequential import Sequential
+
+if TYPE_CHECKING:
+    from bem_kernel.learning.sequential import Sequential
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,12 @@ class _Lanes(torch.autograd.Function):
             total[:, :-1, :n_state] = earlier[:, 1:]
         by_input = np.zeros(bits.shape, np.float32)
         by_input[..., seen:] = back(total, slice(len(flips) - (n_in - seen), len(flips)))
-        every = library.all_results(*flat[:2]).reshape(rows, length, len(library.skills), -1)
-        by_choice = (every @ total[..., None])[..., 0]
-        moved = (torch.from_numpy(x).to(slope.device, slope.dtype) for x in (by_input, by_choice))
+        every = torch.from_numpy(library.all_results(*flat[:2])).float()
+        by_choice = (every @ torch.from_numpy(total).flatten(0, 1)[..., None]).view(
+            rows, length, -1
+        )
+        found = (torch.from_numpy(by_input), by_choice)
+        moved = (x.to(slope.device, slope.dtype) for x in found)
         return (*moved, None, None, None)
 
 
