@@ -29,8 +29,8 @@ class GrowingFormula:
         from pysat.solvers import Solver
 
         self._solver = Solver(SOLVER)
-        self._clauses: list[list[int]] = []
-        self._cnf: Cnf | None = None
+        self._fresh: list[list[int]] = []
+        self._cnf = cnf_from_clauses([], 0)
         self.n_vars = 0
 
     def __enter__(self) -> GrowingFormula:
@@ -62,14 +62,16 @@ class GrowingFormula:
                 raise CnfError(
                     f"clause {row}", where="sat.growing", fix=f"use variables 1 to {self.n_vars}"
                 )
-        self._clauses += rows
-        self._cnf = None
+        self._fresh += rows
         self._solver.append_formula(rows)
 
     def cnf(self) -> Cnf:
         """All clauses so far."""
-        if self._cnf is None or self._cnf.n_vars != self.n_vars:
-            self._cnf = cnf_from_clauses(self._clauses, self.n_vars)
+        if self._fresh or self._cnf.n_vars != self.n_vars:
+            known, more = self._cnf, cnf_from_clauses(self._fresh, self.n_vars)
+            offsets = np.concatenate([known.offsets, more.offsets[1:] + known.offsets[-1]])
+            self._cnf = Cnf(self.n_vars, offsets, np.concatenate([known.literals, more.literals]))
+            self._fresh = []
         return self._cnf
 
     def solve(self, assumptions: Sequence[int] = ()) -> NDArray[np.bool_] | None:
