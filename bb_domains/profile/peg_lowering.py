@@ -18,6 +18,7 @@ from bb_domains.profile.pattern import Loop, One, Sequence
 from bb_domains.profile.peg import ANY, Call, First, Look, Peg, PegReader, Row, Text, Times, Until
 from bb_domains.profile.preference import chosen
 from bb_domains.profile.python_pattern import python_pattern
+from bb_domains.profile.size import MOST_CHARACTERS
 from bb_domains.profile.source import Source, parse_grammar
 
 PEG_SUFFIX = ".peg"
@@ -153,7 +154,11 @@ class _Lowering:
         Raises:
             ProfileError: names the rule and the reason.
         """
+        sizes: dict[str, int] = {}
         for rule, body in self._rules.items():
+            if self._size(body, sizes) > MOST_CHARACTERS:
+                what = f"becomes more than {MOST_CHARACTERS} characters when it is written out"
+                raise self._refusal(rule, what, "repeat less within it")
             if self._recurses_left(rule, body):
                 raise self._refusal(rule, "calls itself before it reads", "write it with *")
         before: dict[str, Ranges] = {}
@@ -164,6 +169,23 @@ class _Lowering:
         for rule, body in self._rules.items():
             for what, fix in self._faults(body, self._follows[rule]):
                 raise self._refusal(rule, what, fix)
+
+    def _size(self, peg: Peg, known: dict[str, int]) -> int:
+        """Characters of a part, with all that it calls where that becomes one terminal."""
+        match peg:
+            case Text(sets):
+                return len(sets)
+            case Call(name):
+                if not self._is_regular(peg):
+                    return 1
+                if name not in known:
+                    known[name] = min(self._size(self._rules[name], known), MOST_CHARACTERS + 1)
+                return known[name]
+            case Row(items) | First(items):
+                return sum(self._size(item, known) for item in items)
+            case Times(item) | Look(item):
+                return self._size(item, known)
+        return 1
 
     def _recurses_left(self, rule: str, body: Peg) -> bool:
         seen, waiting = set[str](), list(self._left_calls(body))

@@ -15,6 +15,7 @@ from typing import Any
 
 from bb_core.files import read_text
 from bb_domains.errors import ProfileError, UnknownStart
+from bb_domains.profile.size import check_names, check_size
 
 
 @dataclass(frozen=True)
@@ -105,17 +106,19 @@ def parse_grammar(
         imports: folders in which `%import .other` and `%import other` are looked up.
 
     Raises:
-        ProfileError: lark refuses it, there is no such rule (`UnknownStart`), or a terminal has no
-            pattern.
+        ProfileError: lark refuses it or would write out too much (`size`), there is no such rule
+            (`UnknownStart`), or a terminal has no pattern.
     """
     from lark.exceptions import LarkError
     from lark.load_grammar import GrammarBuilder
 
     try:
+        check_names(text, name)
         builder: Any = GrammarBuilder(False, list(imports))
         builder.load_grammar(text, name if imports else "<string>")
         grammar: Any = builder.build()
         _has_rule(grammar, start, name)
+        check_size(grammar, name)
         terminals, rules, ignored = grammar.compile([start], set())
     except (LarkError, OSError, AssertionError, RecursionError) as error:
         message = " ".join(str(error).split())
