@@ -15,8 +15,8 @@ from bb_runtime.json_schema import SchemaConstraint
 from bb_runtime.matcher_row import MatcherRow
 from bb_runtime.way_out import Strings, WayOut
 
-_VERIFIED = 4
-_MARGIN = 48
+_VERIFIED = 20
+_SURE = 0.999
 
 
 class Vocabulary:
@@ -44,6 +44,11 @@ class SchemaRow(MatcherRow):
 
     Attributes:
         text: what was written so far.
+
+    Raises:
+        MaskError: no text was found that fits the budget; says how large it must be. Afterwards
+            there always is one, if every token taken was forced, or was left by `within_budget`, or
+            has passed `fits`.
     """
 
     def __init__(
@@ -59,16 +64,17 @@ class SchemaRow(MatcherRow):
         self._guard = constraint.grammar.guard
         self._left = max_new_tokens
         self._way: list[int] | None = None
-        self._hint: list[int] | None = None
-        self._longest = 0
+        self._ways: dict[int, list[int] | None] = {}
         self._strings = Strings()
         self.text = b""
+        if max_new_tokens is not None:
+            self._way = self._first_way(max_new_tokens)
 
     def fork(self) -> SchemaRow:
         """An independent copy."""
         twin = SchemaRow.__new__(SchemaRow)
         twin.__dict__.update(self.__dict__)
-        twin._matcher = self._matcher.deep_copy()
+        twin._matcher, twin._ways = self._matcher.deep_copy(), dict(self._ways)
         return twin
 
     def check(self) -> Any:
@@ -90,12 +96,13 @@ class SchemaRow(MatcherRow):
         text = self._vocabulary.token_bytes[token]
         self.text += text
         self._strings = self._strings.read(text)
-        if self._way is not None:  # most tokens change nothing about how the text may end
-            self._hint = self._way
-        self._way = self._way[1:] if self._way and self._way[0] == token else None
         if self._guard is not None:
             self._guard = self._guard.feed(text)
-            return self._guard is not None
+            if self._guard is None:
+                return False
+        if self._left is not None:
+            self._way = self._way_past(token, self._left - 1)
+            self._ways = {}
         return True
 
     def take_forced(self) -> list[int]:
@@ -103,7 +110,7 @@ class SchemaRow(MatcherRow):
         taken: list[int] = []
         while not self.finished:
             forced = self._matcher.compute_ff_tokens()
-            if not forced:
+            if not forced or not self._may_take(forced):
                 break
             for token in forced:
                 if not self.consume(token):
@@ -155,7 +162,7 @@ class SchemaRow(MatcherRow):
 
     def fits(self, token: int) -> bool:
         """Whether the text can still end within the budget after an allowed token."""
-        return self._left is None or token in self._eos_ids or self._can_end_after(token)
+        return self._left is None or token in self._eos_ids or self._way_after(token) is not None
 
     def only_way(self, masked: torch.Tensor) -> torch.Tensor:
         """Leave only the first token of the way out, or the end.
@@ -164,10 +171,9 @@ class SchemaRow(MatcherRow):
             masked: (vocabulary,) logits under the mask.
 
         Raises:
-            MaskError: no way out of this text fits the budget.
+            MaskError: no way out of this text fits the budget, since a token was taken unasked.
         """
-        assert self._left is not None
-        way = self._known_way(self._left - 1)
+        way = self._known_way()
         found = torch.full_like(masked, -torch.inf)
         chosen = [way[0]] if way else [t for t in self._eos_ids if t < len(masked)]
         found[chosen] = masked[chosen]
@@ -176,62 +182,107 @@ class SchemaRow(MatcherRow):
     def within_budget(self, masked: torch.Tensor) -> torch.Tensor:
         """Leave only tokens after which the text can still end within the budget.
 
-        Where the budget is near, only the likeliest tokens are looked at, and the first token of
-        the way out. Near is where what the longest way so far would take could be begun once more.
+        The likeliest are looked at, until they make up nearly all that the mask allows or there are
+        enough of them, and the first token of the way out.
 
         Args:
             masked: (vocabulary,) logits under the mask.
 
         Raises:
-            MaskError: no way out of this text fits the budget.
+            MaskError: no way out of this text fits the budget, since a token was taken unasked.
         """
         if self._left is None:
             return masked
-        way = self._known_way(self._left - 1)
-        self._longest = max(self._longest, len(way))
-        if self._left > len(way) + 2 * self._longest + _MARGIN:
-            return masked
         found = self.only_way(masked)
         values, tokens = masked.topk(min(_VERIFIED, len(masked)))
-        for value, token in zip(values.tolist(), tokens.tolist(), strict=True):
-            if value > -np.inf and self.fits(token):
-                found[token] = value
+        chances = (values - masked.logsumexp(-1)).exp()
+        passed = 0.0
+        for token, chance in zip(tokens.tolist(), chances.tolist(), strict=True):
+            if passed >= _SURE or not chance:
+                break
+            if self.fits(token):
+                found[token] = masked[token]
+            passed += chance
         return found
 
-    def _known_way(self, most: int) -> list[int]:
-        if self._way is None:
-            self._way = self._find_way(self._matcher, self._guard, self._strings, most)
-            self._hint = self._way
-        if self._way is None or len(self._way) > most:
+    def _first_way(self, budget: int) -> list[int]:
+        grammar, way_out = self._constraint.grammar, self._vocabulary.way_out
+        way = way_out.shortest(self._matcher, self._guard, grammar.strings, budget - 1)
+        if way is None:
             raise MaskError(
-                f"no way was found to end the text within the {most} tokens left",
+                "no text that fits a budget was found", where="masks", fix="simplify the schema"
+            )
+        if len(way) >= budget:
+            raise MaskError(
+                f"the shortest text found takes {len(way) + 1} tokens with its end, "
+                f"the budget is {budget}",
                 where="masks",
-                fix="give a larger budget",
+                fix=f"give a budget of at least {len(way) + 1}",
+            )
+        return way
+
+    def _known_way(self) -> list[int]:
+        if self._way is None:
+            raise MaskError(
+                f"no way was found to end the text within the {self._left} tokens left",
+                where="masks",
+                fix="take only tokens that the budget allows",
             )
         return self._way
 
-    def _can_end_after(self, token: int) -> bool:
+    def _may_take(self, forced: Sequence[int]) -> bool:
+        """Whether the text can still end in time after forced tokens."""
+        if self._left is None or self._way is None:
+            return True
+        text = b"".join(self._vocabulary.token_bytes[token] for token in forced)
+        return self._rest(self._way, text, self._left - 1 - len(forced)) is not None
+
+    def _rest(self, way: Sequence[int], text: bytes, most: int) -> list[int] | None:
+        rest = self._vocabulary.way_out.cut(way, text)
+        return rest if rest is not None and len(rest) <= most else None
+
+    def _way_past(self, token: int, most: int) -> list[int] | None:
+        """A way out now that a token was taken."""
+        if token in self._ways:
+            return self._ways[token]
+        before = self._way or []
+        rest = self._rest(before, self._vocabulary.token_bytes[token], most)
+        if rest is not None:
+            return rest
+        return self._find_way(self._matcher, self._guard, self._strings, before, most)
+
+    def _way_after(self, token: int) -> list[int] | None:
+        """A way out after an allowed token, remembered until one is taken."""
+        if token not in self._ways:
+            self._ways[token] = self._search_after(token)
+        return self._ways[token]
+
+    def _search_after(self, token: int) -> list[int] | None:
         assert self._left is not None
+        way, most = self._known_way(), self._left - 2
+        text, guard = self._vocabulary.token_bytes[token], self._guard
+        rest = self._rest(way, text, most)
+        if rest is not None:
+            return rest
         matcher = self._matcher.deep_copy()
         if matcher.try_consume_tokens([token]) != 1:
-            return False
-        text, guard = self._vocabulary.token_bytes[token], self._guard
+            return None
         if guard is not None:
             guard = guard.feed(text)
             if guard is None:
-                return False
-        strings = self._strings.read(text)
-        return self._find_way(matcher, guard, strings, self._left - 2) is not None
+                return None
+        return self._find_way(matcher, guard, self._strings.read(text), way, most)
 
     def _find_way(
-        self, matcher: LLMatcher, guard: Guard | None, strings: Strings, most: int
+        self,
+        matcher: LLMatcher,
+        guard: Guard | None,
+        strings: Strings,
+        hint: Sequence[int],
+        most: int,
     ) -> list[int] | None:
-        hint = self._hint
-        if (
-            hint is not None
-            and len(hint) <= most
-            and self._vocabulary.way_out.is_way(matcher, guard, hint)
-        ):
-            return hint
-        languages = self._constraint.grammar.strings
-        return self._vocabulary.way_out.find(matcher, guard, strings, languages, most)
+        """A way out, of at most so many tokens; most tokens change nothing about the last one."""
+        way_out = self._vocabulary.way_out
+        if len(hint) <= most and way_out.is_way(matcher, guard, hint):
+            return list(hint)
+        return way_out.find(matcher, guard, strings, self._constraint.grammar.strings, most)

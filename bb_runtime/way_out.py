@@ -2,13 +2,17 @@
 
 A budget is kept by never leaving the reach of a way out. What llguidance forces is taken; at each
 choice the byte that closes most is tried first. The way found is complete by construction, though
-not always the shortest.
+not always the shortest: before the first token, where the budget is less than it, the choices are
+gone back on one after another (limited discrepancy search, Harvey and Ginsberg 1995), for a bounded
+number of steps. Of the text found, the fewest tokens that spell it are taken.
 """
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +30,17 @@ _INSIDE = b'"0123456789aA' + bytes(range(0x20, 0x7F))
 _QUOTE, _ESCAPE = b'"\\'
 _MOST_STEPS = 30_000
 """Of one search: all other texts wait for its end."""
+
+MOST_TOKENS = 4096
+"""A way that takes more is not looked for."""
+
+_MOST_VISITED = 1000
+_MOST_OPTIONS = 24
+_MANY_DIGITS = 9
+_BEYOND = 32
+"""Tokens that a way may have beyond the budget before it is spelled with fewer."""
+_LONGEST_TOKEN = 32
+"""Bytes of a token that a text is spelled with anew."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +83,20 @@ def _rest(language: Language, begun: str) -> bytes:
     for char in begun:
         language = rx.derive(language, ord(char))
     rest = rx.shortest(language)
+    plain = "".join(c if " " <= c <= "~" and c not in '"\\' else "0" for c in rest or "")
+    if plain != rest and rx.matches(language, plain):  # fewer bytes
+        rest = plain
     return json.dumps(rest, ensure_ascii=False)[1:].encode() if rest else b""
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A place on the way: where the text stands, and the tokens up to there."""
+
+    matcher: LLMatcher
+    guard: Guard | None
+    strings: Strings
+    way: tuple[int, ...]
 
 
 class WayOut:
@@ -88,6 +116,149 @@ class WayOut:
         self._outside = [single[byte] for byte in _OUTSIDE if byte in single]
         self._inside = [single[byte] for byte in inside if byte in single]
         self._token_bytes = token_bytes
+        self._digits = {single[byte] for byte in b"0123456789" if byte in single}
+        self._token_of = {
+            text: t
+            for t, text in enumerate(token_bytes)
+            if 0 < len(text) <= _LONGEST_TOKEN and not tokenizer.is_special_token(t)
+        }
+
+    def shortest(
+        self,
+        matcher: LLMatcher,
+        guard: Guard | None,
+        languages: Sequence[Language],
+        enough: int,
+    ) -> list[int] | None:
+        """The shortest way from the beginning that a bounded search finds.
+
+        Args:
+            matcher: at the beginning; left alone.
+            guard: beside it, or None.
+            languages: what strings there are besides all.
+            enough: a way of so many tokens will do.
+        """
+        start = _Point(matcher, guard, Strings(), ())
+        with bounded(_MOST_STEPS):
+            first = self._find(matcher, guard, start.strings, languages, enough + _BEYOND)
+            best = None if first is None else self._respelled(start, first)
+            if best is None or len(best) > enough:
+                best = self._shorter(start, languages, enough, best)
+            if best is None:
+                best = self._find(matcher, guard, start.strings, languages, MOST_TOKENS)
+        return best
+
+    def _shorter(
+        self, start: _Point, languages: Sequence[Language], enough: int, best: list[int] | None
+    ) -> list[int] | None:
+        """Go back on the choices of the first search, one after another."""
+        order, visited = itertools.count(), 0
+        queue: list[tuple[int, int, int, _Point, Iterator[list[int]]]] = []
+
+        def push(turns: int, point: _Point, options: Iterator[list[int]]) -> None:
+            heapq.heappush(queue, (turns, len(point.way), next(order), point, options))
+
+        push(0, start, iter([[]]))
+        while queue and visited < _MOST_VISITED:
+            turns, _, _, point, options = heapq.heappop(queue)
+            option = next(options, None)
+            if option is None:
+                continue
+            push(turns, point, options)
+            here: _Point | None = self._after(point, option)
+            while here is not None and not here.matcher.is_accepting():
+                visited += 1
+                if len(here.way) > enough + _BEYOND or visited > _MOST_VISITED:
+                    break
+                here, others = self._onwards(here, languages)
+                if others is not None:
+                    push(turns + 1, *others)
+            if here is not None and here.matcher.is_accepting():
+                way = self._respelled(start, here.way)
+                if best is None or len(way) < len(best):
+                    best = way
+                if len(best) <= enough:
+                    break
+        return best
+
+    def _onwards(
+        self, here: _Point, languages: Sequence[Language]
+    ) -> tuple[_Point | None, tuple[_Point, Iterator[list[int]]] | None]:
+        """The place after the forced or the best step, and what else there was to choose."""
+        forced = here.matcher.compute_ff_tokens()
+        if forced:
+            after = self._after(here, forced)
+            if after is not None:
+                return after, None
+        options = iter(self._options(here, languages))
+        best = next(options, None)
+        if best is None:
+            return None, None
+        return self._after(here, best), (here, options)
+
+    def _after(self, point: _Point, tokens: Sequence[int]) -> _Point | None:
+        """The place after some tokens; None if they repeat something or are not allowed."""
+        matcher, text = point.matcher.deep_copy(), self._text(tokens)
+        guard = None if point.guard is None else point.guard.feed(text)
+        if guard is None and point.guard is not None:
+            return None
+        if matcher.try_consume_tokens(list(tokens)) != len(tokens):
+            return None
+        return _Point(matcher, guard, point.strings.read(text), (*point.way, *tokens))
+
+    def _options(self, point: _Point, languages: Sequence[Language]) -> list[list[int]]:
+        """What may follow, most promising first; of many digits two, as good as the others."""
+        tokens = self._inside if point.strings.is_inside else self._outside
+        found = [[token] for token in tokens]
+        if point.strings.is_inside:
+            rests = (rest.decode("utf-8") for rest in point.strings.rests(languages))
+            found[1:1] = [self._tokenizer.greedy_tokenize(rest) for rest in rests]
+        allowed = (o for o in found if point.matcher.validate_tokens(o) == len(o))
+        options = list(itertools.islice(allowed, _MOST_OPTIONS))
+        digits = [option for option in options if option[0] in self._digits]
+        if len(digits) < _MANY_DIGITS or point.strings.is_inside:
+            return options
+        return [option for option in options if option not in digits[2:]]
+
+    def _respelled(self, start: _Point, way: Sequence[int]) -> list[int]:
+        """The fewest tokens with the text of a way."""
+        spelled = self.spell(self._text(way))
+        shorter = spelled is not None and len(spelled) < len(way)
+        if shorter and spelled and self.is_way(start.matcher, start.guard, spelled):
+            return spelled
+        return list(way)
+
+    def spell(self, text: bytes) -> list[int] | None:
+        """The fewest tokens that make up a text, None if none do."""
+        fewest: list[tuple[int, int, int] | None] = [None] * len(text) + [(0, -1, 0)]
+        for at in range(len(text) - 1, -1, -1):
+            for end in range(at + 1, min(len(text), at + _LONGEST_TOKEN) + 1):
+                rest, token = fewest[end], self._token_of.get(text[at:end])
+                if rest is not None and token is not None:
+                    here = rest[0] + 1, token, end
+                    fewest[at] = here if fewest[at] is None else min(fewest[at] or here, here)
+        spelled, at = list[int](), 0
+        while at < len(text):
+            step = fewest[at]
+            if step is None:
+                return None
+            spelled.append(step[1])
+            at = step[2]
+        return spelled
+
+    def cut(self, way: Sequence[int], text: bytes) -> list[int] | None:
+        """The rest of a way after a text with which it begins; None if it does not."""
+        for i, token in enumerate(way):
+            if not text:
+                return list(way[i:])
+            own = self._token_bytes[token]
+            if own.startswith(text):
+                rest = self.spell(own[len(text) :])
+                return None if rest is None else [*rest, *way[i + 1 :]]
+            if not text.startswith(own):
+                return None
+            text = text[len(own) :]
+        return None if text else []
 
     def find(
         self,

@@ -6,6 +6,7 @@ import json
 from contextlib import suppress
 from itertools import permutations, product
 
+import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -148,26 +149,29 @@ def test_hostile_schemas_compile_or_are_refused(schema):
         assert schema_constraint(schema).grammar.lark.startswith("start: ")
 
 
+def written(tokenizer, row, generator):
+    """Write a text of random tokens; how many it took, without the end of sequence."""
+    wrapped, tokens = wrap_tokenizer(tokenizer), 0
+    while not row.finished:
+        tokens += len(row.take_forced())
+        if not row.finished:
+            noise = torch.randn(wrapped.vocab_size, generator=generator)
+            scores = row.within_budget(row.allowed_scores(noise, n_mask_words(wrapped)))
+            assert bool((scores > -torch.inf).any())
+            assert row.consume(int(scores.argmax()))
+            tokens += not row.finished
+    row.check()
+    return tokens
+
+
 @SETTINGS
-@given(schema=SCHEMAS, seed=st.integers(0, 2**32 - 1))
-def test_random_texts_end_within_the_budget_and_validate(tokenizer, schema, seed):
+@given(schema=SCHEMAS, seed=st.integers(0, 2**32 - 1), more=st.integers(0, 30))
+def test_random_texts_end_within_the_budget_and_validate(tokenizer, schema, seed, more):
+    """From the least budget on; a lesser one is refused before the first token."""
     assume(compiled(schema) is not None)
     generator = torch.Generator().manual_seed(seed)
-    row = schema_rows(tokenizer, schema, 120)()
-    wrapped = wrap_tokenizer(tokenizer)
-    tokens = 0
-    try:
-        while not row.finished:
-            tokens += len(row.take_forced())
-            if not row.finished:
-                noise = torch.randn(wrapped.vocab_size, generator=generator)
-                scores = row.allowed_scores(noise, n_mask_words(wrapped))
-                scores = row.within_budget(scores)
-                assert bool((scores > -torch.inf).any())
-                assert row.consume(int(scores.argmax()))
-                tokens += 1
-    except MaskError as error:
-        assume("no way was found" not in str(error) and "repeating itself" not in str(error))
-        raise
-    row.check()
-    assert tokens <= 120
+    with pytest.raises(MaskError, match="give a budget of at least") as refused:
+        schema_rows(tokenizer, schema, 1)()
+    least = int(refused.value.fix.split()[-1])
+    for budget in (least, least + more):
+        assert written(tokenizer, schema_rows(tokenizer, schema, budget)(), generator) < budget

@@ -49,9 +49,50 @@ def test_forced_tokens_cost_no_call(model, tokenizer):
     assert answer.forward_calls <= 1 < answer.tokens
 
 
-def test_a_budget_that_no_text_fits_is_an_error(model, tokenizer):
-    with pytest.raises(MaskError, match="no way was found to end the text within the 4 tokens"):
-        decode_json(model, tokenizer, "x", {"type": "string", "minLength": 90}, max_new_tokens=5)
+def test_a_budget_that_no_text_fits_is_an_error_before_the_first_token(model, tokenizer):
+    schema = {"type": "string", "minLength": 90}
+    with pytest.raises(MaskError, match="takes 9[0-9] tokens with its end, the budget is 5") as no:
+        schema_rows(tokenizer, schema, 5)()
+    least = int(no.value.fix.split()[-1])
+    answer = decode_json(model, tokenizer, "x", schema, max_new_tokens=least)
+    assert len(answer.value) >= 90 and answer.tokens == least - 1
+    with pytest.raises(MaskError, match=f"takes {least} tokens with its end"):
+        schema_rows(tokenizer, schema, least - 1)()
+
+
+@pytest.mark.parametrize(
+    ("schema", "least"),
+    [
+        ({"enum": [123456789, "x"]}, 4),
+        ({"enum": ["aaaaaaaaaa", "ab"]}, 5),
+        ({"enum": [[[[11111]]], {"a": 1}]}, 7),
+        ({"type": "array", "not": {"items": {"type": "integer"}}}, 5),
+        ({"anyOf": [{"required": ["aaaaaaaa"]}, {"required": ["b"]}], "type": "object"}, 7),
+    ],
+)
+def test_a_text_is_found_where_the_first_choice_leads_to_longer_ones(tokenizer, schema, least):
+    row = schema_rows(tokenizer, schema, least)()
+    words = np.zeros(n_mask_words(wrap_tokenizer(tokenizer)), dtype=np.int32)
+    for left in range(least, 0, -1):
+        assert not row.finished, left
+        row.fill(words)
+        scores = row.within_budget(
+            row.allowed_scores(torch.zeros(wrap_tokenizer(tokenizer).vocab_size), len(words))
+        )
+        assert row.consume(int(scores.argmax()))
+    row.check()
+
+
+def test_what_cannot_end_in_time_is_not_begun_however_far_the_end_is(tokenizer):
+    """Free tokens that begin a string of 300 characters are left out from the first on."""
+    schema = {"anyOf": [{"type": "null"}, {"type": "string", "minLength": 300}]}
+    wrapped = wrap_tokenizer(tokenizer)
+    for budget, may_begin in ((200, False), (400, True)):
+        row = schema_rows(tokenizer, schema, budget)()
+        free = row.allowed_scores(torch.zeros(wrapped.vocab_size), n_mask_words(wrapped))
+        left = (row.within_budget(free) > -torch.inf).nonzero()[:, 0].tolist()
+        assert any(wrapped.decode_bytes([t]).startswith(b'"') for t in left) == may_begin
+        assert left
 
 
 def test_a_budget_in_generate(model, tokenizer):
