@@ -31,24 +31,33 @@ def check(
     prove: Annotated[
         bool, typer.Option("--prove", help="Also prove the machine program that it becomes.")
     ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="With --prove: also write program and claims.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
     """Check a plan: exit 0 if it may run, 1 with step, rule and repair if it may not.
 
-    With --prove, a line for each claim about its program, between which instructions, and whether
-    it holds; below one that does not, the run that breaks it.
+    With --prove, a line for each claim about its program, with the step, and whether it holds;
+    below one that does not, the run that breaks it. With --out FILE.bem, the program and, in
+    FILE.hoare, the claims are written, which `bem prove FILE.bem FILE.hoare` proves again.
 
     Examples: bb plan check plan.json --domain api_json
 
-    bb plan check plan.json --prove
+    bb plan check plan.json --prove --out plan.bem
     """
     import json
 
+    from bb_core.errors import UsageError
+
+    if out is not None and not prove:
+        raise UsageError("--out is for --prove", where="check", fix="add --prove")
     loaded, plan, certificate = _checked(file, domain)
-    proof = _proof(loaded, plan, certificate, as_json=json_output) if prove else {}
+    proof = _proof(loaded, plan, certificate, out, as_json=json_output) if prove else {}
+    is_good = not proof or bool(proof["proof"]["accepted"])
     if json_output:
         shown = {
-            "admissible": True,
+            "admissible": is_good,
             "steps": len(plan.steps),
             "plan_hash": certificate.plan_hash,
             "domain": loaded.name,
@@ -57,8 +66,9 @@ def check(
         }
         typer.echo(json.dumps(shown))
     else:
-        typer.echo(f"admissible: {len(plan.steps)} steps, plan {certificate.plan_hash[:12]}")
-    if proof and not proof["proof"]["accepted"]:
+        verdict = "admissible" if is_good else "not admissible, its program is not proved"
+        typer.echo(f"{verdict}: {len(plan.steps)} steps, plan {certificate.plan_hash[:12]}")
+    if not is_good:
         raise typer.Exit(1)
 
 
@@ -274,25 +284,34 @@ def _checked(file: str, domain: str) -> tuple[Domain, Plan, Certificate]:
 
 
 def _proof(
-    domain: Domain, plan: Plan, certificate: Certificate, *, as_json: bool
+    domain: Domain, plan: Plan, certificate: Certificate, out: Path | None, *, as_json: bool
 ) -> dict[str, dict[str, Any]]:
     """Prove a plan's program; print what was proved, or return it as JSON data only."""
     import time
 
     from bb_runtime.plan_program import plan_program
-    from bb_runtime.plan_proof import prove_program
-    from bem_kernel.hoare.report import report_lines, report_record
+    from bb_runtime.plan_proof import claim_name, proof_lines, prove_program, save_claims
+    from bem_kernel.hoare.report import report_record
 
     started_s = time.perf_counter()
     program = plan_program(domain, plan, certificate)
+    if out is not None:
+        claims = save_claims(program, out)
+        if not as_json:
+            typer.echo(f"written to {out} and {claims}")
     report = prove_program(program)
     seconds = time.perf_counter() - started_s
     if not as_json:
-        for line in report_lines(report, program):
+        for line in proof_lines(report, program):
             typer.echo(line)
         typer.echo(f"program of {len(program.code)} instructions, {seconds:.1f} s")
     record = report_record(report, program)
-    return {"proof": {**record, "instructions": len(program.code), "seconds": seconds}}
+    edges = [
+        {"claim": claim_name(edge, program), **told}
+        for edge, told in zip(report.edges, record["edges"], strict=True)
+    ]
+    told = {**record, "edges": edges, "instructions": len(program.code), "seconds": seconds}
+    return {"proof": told}
 
 
 def _width() -> int:

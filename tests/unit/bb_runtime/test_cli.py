@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bb_core.cli import run_app
-from bb_runtime import generate_cli, keys_cli, plan_cli, plan_program, serve_cli
+from bb_runtime import generate_cli, keys_cli, plan_cli, plan_program, plan_proof, serve_cli
 from bb_runtime.engine import Engine
+from bem_kernel.cli import main as kernel_cli
 from bem_kernel.ledger.chain import verify
 
 SHOP = str(Path(__file__).parent / "shop")
@@ -45,14 +46,41 @@ def test_check_says_admissible(bb, plan_file):
     assert code == 0 and json.loads(out)["admissible"] is True
 
 
-def test_check_proves_the_program(bb, plan_file):
+def test_check_proves_the_program(bb, plan_file, tmp_path):
     code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove")
     assert code == 0
-    assert "entry -> " in out and "accepted: " in out and "proofs checked" in out
+    assert out.startswith("!BAD at the start: holds\n")
+    assert "never a: the precondition of login is not met: holds\n" in out
+    assert "never d: an invariant is violated: holds\n" in out and "comes to exit: holds\n" in out
+    assert "accepted: " in out and "proofs checked" in out and "\nadmissible: 4 steps" in out
     code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove", "--json")
     proof = json.loads(out)["proof"]
     assert code == 0 and proof["accepted"] and proof["proofs"] >= 4
     assert all(edge["holds"] for edge in proof["edges"])
+    assert proof["edges"][1]["claim"] == "never a: the precondition of login is not met"
+
+
+def test_what_was_proved_is_proved_again_by_the_kernel(bb, plan_file, tmp_path):
+    out = tmp_path / "plan.bem"
+    asked = ("check", plan_file, "--domain", SHOP)
+    assert bb(plan_cli.app, *asked, "--prove", "--out", out)[0] == 0
+    assert bb(kernel_cli.app, "prove", out, tmp_path / "plan.hoare")[0] == 0
+    spoilt = out.read_text().replace("  EXPERT effect.login\n", "")
+    assert spoilt != out.read_text()
+    out.write_text(spoilt)
+    assert bb(kernel_cli.app, "prove", out, tmp_path / "plan.hoare")[0] == 1
+    code, _, err = bb(plan_cli.app, *asked, "--prove", "--out", tmp_path / "plan.txt")
+    assert code == 2 and "does not end in .bem" in err
+    assert bb(plan_cli.app, *asked, "--out", out)[0] == 2
+
+
+def test_a_proof_that_is_interrupted_says_so(bb, plan_file, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plan_proof, "prove_program", interrupted)
+    code, out, err = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove")
+    assert (code, out, err.strip()) == (130, "", "interrupted")
 
 
 def test_check_shows_the_run_that_breaks_a_program(bb, plan_file, monkeypatch):
@@ -70,7 +98,12 @@ def test_check_shows_the_run_that_breaks_a_program(bb, plan_file, monkeypatch):
 
     monkeypatch.setattr(plan_program, "plan_program", spoilt)
     code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove")
-    assert code == 1 and "REFUTED" in out and "rejected: " in out and "    from " in out
+    assert code == 1 and "rejected: " in out and "    from " in out
+    assert "never b: the precondition of get_order is not met: REFUTED\n" in out
+    assert "\nnot admissible, its program is not proved: 4 steps" in out
+    code, out, _ = bb(plan_cli.app, "check", plan_file, "--domain", SHOP, "--prove", "--json")
+    shown = json.loads(out)
+    assert code == 1 and not shown["admissible"] and not shown["proof"]["accepted"]
 
 
 def test_check_refuses_with_step_rule_and_repair(bb, plan_file, plan_json):
