@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from bb_domains.domain import Domain
 from bb_domains.graph import domain_graph
-from bb_domains.schema import PlanSchema, Tool
+from bb_domains.schema import PlanSchema, Probe, Tool, Undo
 from bb_domains.svg import svg_text
 
 
@@ -126,10 +126,15 @@ def _tool(domain: Domain, name: str, tool: Tool) -> Iterator[Block]:
     yield Paragraph(f"A call takes at most {domain.machine.max_bytes(name)} bytes.")
 
 
+_CHANGES = {"read": "no", "session": "only the session with the service", "write": "yes"}
+
+
 def _said(tool: Tool) -> Iterator[tuple[str, str]]:
-    yield "changes something", "yes" if tool.effect == "write" else "no"
+    yield "changes something", _CHANGES[tool.effect]
     if tool.effect == "write":
         yield "may be repeated under one key", "yes" if tool.idempotent else "no"
+    again = f", then up to {tool.retries} more tries" if tool.retries else ""
+    yield "waits for an answer", f"{tool.timeout_s:g} s{again}"
     if tool.operation:
         yield "operation", f"{tool.operation.method} {tool.operation.path}"
     if tool.binds:
@@ -141,10 +146,19 @@ def _said(tool: Tool) -> Iterator[tuple[str, str]]:
         yield "makes true", ", ".join(tool.effects)
     if tool.guards:
         yield "checked just before", ", ".join(tool.guards)
+    if tool.probe:
+        happened = f"it happened if {tool.probe.happened}"
+        yield "asks, if its answer is lost", f"{_aside(tool.probe)}; {happened}"
+    if tool.undo:
+        yield "is taken back by", _aside(tool.undo)
     if tool.secrets:
         yield "filled in from the environment", ", ".join(tool.secrets.values())
     if tool.private:
         yield "kept as keyed hashes in logs", ", ".join(tool.private)
+
+
+def _aside(aside: Undo | Probe) -> str:
+    return f"{aside.tool}({', '.join(f'{arg}={value}' for arg, value in aside.args.items())})"
 
 
 def _kind(tool: Tool, arg: str) -> str:
@@ -171,7 +185,9 @@ def _rules(schema: PlanSchema) -> Iterator[Block]:
     used = "every handle is used; " if schema.graph.every_handle_used else ""
     limit = schema.limits.max_cost
     cost = "" if limit is None else f"; cost of all steps at most {limit}"
-    yield Paragraph(f"{used}at least {schema.graph.min_steps} steps{cost}.".capitalize())
+    together = schema.limits.at_once if schema.graph.parallel else 1
+    calls = f"; up to {together} calls at a time" if together > 1 else ""
+    yield Paragraph(f"{used}at least {schema.graph.min_steps} steps{cost}{calls}.".capitalize())
 
 
 def _channels(schema: PlanSchema) -> Iterator[Block]:
