@@ -137,12 +137,12 @@ class SoftNetwork(nn.Module):
 
     def indecision(self, temperature: float = 1.0) -> Tensor:
         """(R,) how far wires and tables are from logic, 0 to 1 each, their means summed."""
-        total = 0.0
+        total = torch.zeros(self.replicas, device=self.wires[0].device)
         for raw_wires, raw_tables in zip(self.wires, self.tables, strict=True):
             wires, tables = self._layer(raw_wires, raw_tables, temperature, hard=False)
             spread = 1 - wires.square().sum(-1)
             total = total + spread.mean(1) + (4 * tables * (1 - tables)).mean((1, 2))
-        return torch.as_tensor(total) / len(self.wires)
+        return total / len(self.wires)
 
     @torch.no_grad()
     def decided(self, replica: int) -> list[HardLayer]:
