@@ -190,6 +190,14 @@ def load_config(path: Path, words: list[str] | None = None) -> TrainConfig:
     return parse_config(raw, str(path))
 
 
+def words_as_mapping(words: list[str]) -> dict[str, Any]:
+    """What `dotted.key=value` words say by themselves, values read as YAML."""
+    raw: dict[str, Any] = {}
+    for word in words:
+        _override(raw, word)
+    return raw
+
+
 def parse_config(raw: dict[str, Any], where: str) -> TrainConfig:
     """Check a mapping against `TrainConfig`, naming the first bad key.
 
