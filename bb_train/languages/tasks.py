@@ -111,14 +111,20 @@ def _majority(text: str) -> Bits:
 
 
 def _brackets(rng: np.random.Generator, length: int) -> str:
-    """A walk that turns round at the ground; in half of the strings one bracket is turned."""
-    depth, closes = 0, np.zeros(length, np.bool_)
-    for at, coin in enumerate(rng.integers(0, 2, length)):
-        closes[at] = depth > 0 and coin == 1
-        depth += -1 if closes[at] else 1
-    if length and rng.integers(2):
-        closes[rng.integers(length)] ^= True
-    return "".join("()"[bit] for bit in closes.astype(int))
+    """A walk that turns round at the ground, as it is, or with one bracket turned; or anything.
+
+    Without strings of the last kind nothing says what follows a second bracket too many.
+    """
+    kind, coins = rng.integers(4), rng.integers(0, 2, length)
+    if kind == 0:
+        return "".join("()"[coin] for coin in coins)
+    depth, closes = 0, np.zeros(length, np.int64)
+    for at, coin in enumerate(coins):
+        closes[at] = depth > 0 and coin
+        depth += 1 - 2 * closes[at]
+    if kind == 1 and length:
+        closes[rng.integers(length)] ^= 1
+    return "".join("()"[bit] for bit in closes)
 
 
 def _balanced(text: str) -> Bits:
