@@ -18,6 +18,7 @@ from bb_nn.library.shape import LibraryShape
 from bb_nn.library.slot import LibrarySlot, LibraryUse
 from bb_nn.memory import Memory
 from bb_nn.mixers import make_mixer
+from bb_nn.sight import Sight
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,6 @@ class Pass:
     uses: list[LibraryUse] | None = None
 
 
-NEVER = torch.finfo(torch.float32).min / 2
-"""Added to the score of what is not visible."""
-
-
 class RMSNorm(nn.Module):
     """Root-mean-square norm with a gain per channel, computed in float32."""
 
@@ -108,49 +105,6 @@ class Inward(nn.Module):
         with torch.no_grad():
             rows = unit_rows(hidden.float()).to(self.gain.dtype)
         return F.linear(rows, self.linear.weight * self.gain, self.linear.bias)
-
-
-class Sight(nn.Module):
-    """Attention weights that also see exact relations between query and key.
-
-    A score is q·k/√d plus a learned bonus for each relation that holds: same goal, and induction
-    (the token before the key is the query's own token; and so are the two tokens before it). The
-    bonus depends on equality alone, so it holds for goals and tokens never seen in training.
-
-    Args:
-        query_width, key_width: channels of queries and keys.
-        head_width: channels of one head.
-        bonus: (heads, relations) bonuses to start from.
-    """
-
-    def __init__(self, query_width: int, key_width: int, head_width: int, bonus: Tensor) -> None:
-        super().__init__()
-        heads = bonus.shape[0]
-        self.heads, self.head_width = heads, head_width
-        self.query = nn.Linear(query_width, heads * head_width)
-        self.key = nn.Linear(key_width, heads * head_width, bias=False)
-        self.bonus = nn.Parameter(bonus.clone())  # (heads, relations)
-
-        self.register_buffer("never", torch.full((heads, 1), NEVER), persistent=False)
-
-    def forward(self, x: Tensor, keys: Tensor, relations: Tensor) -> Tensor:
-        """Attention weights (B, H, T, S), in float32; of a row that sees nothing they mean nothing.
-
-        Args:
-            x: (B, T, query_width).
-            keys: (B, S, heads * head_width), projected keys.
-            relations: (B, R + 1, T, S), 0 or 1: one for each column of `bonus`, and the last 1
-                where a key is not visible.
-        """
-        b, t, _ = x.shape
-        q = (self.query(x) * self.head_width**-0.5).view(b, t, self.heads, -1).transpose(1, 2)
-        k = keys.view(b, -1, self.heads, self.head_width).permute(0, 2, 3, 1)
-        # In float32 throughout: bonuses add up to more than bfloat16 tells apart.
-        with torch.autocast(x.device.type, enabled=False):
-            prices = torch.cat([self.bonus.float(), self.never.float()], dim=1)
-            bias = (prices @ relations.flatten(2)).view(b * self.heads, t, -1)
-            scores = torch.baddbmm(bias, q.flatten(0, 1).float(), k.flatten(0, 1).float())
-            return scores.softmax(dim=-1).view(b, self.heads, t, -1)
 
 
 class CrossAttention(nn.Module):

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bb_nn.blocks import Pass, Sight, unit_rows
+from bb_nn.blocks import Pass, unit_rows
+from bb_nn.sight import Sight
 from bb_nn.words import N_SHAPES
 
 

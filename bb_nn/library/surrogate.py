@@ -56,10 +56,8 @@ class _Lanes(torch.autograd.Function):
         results = 1 - 2 * np.concatenate([states, outputs], axis=2).astype(np.float32)
 
         def back(total: NDArray[np.float32], part: slice) -> NDArray[np.float32]:
-            moved: NDArray[np.float32] = (changed[..., part, :] @ (results * total)[..., None])[
-                ..., 0
-            ]
-            return signs[..., part] * moved
+            moved: NDArray[np.float32] = changed[..., part, :] @ (results * total)[..., None]
+            return signs[..., part] * moved[..., 0]
 
         total = np.concatenate([np.zeros_like(before, dtype=np.float32), own], axis=2)
         for _ in range(ctx.horizon):
@@ -68,10 +66,8 @@ class _Lanes(torch.autograd.Function):
         by_input = np.zeros(bits.shape, np.float32)
         by_input[..., seen:] = back(total, slice(len(flips) - (n_in - seen), len(flips)))
         every = torch.from_numpy(library.all_results(*flat[:2])).float()
-        by_choice = (every @ torch.from_numpy(total).flatten(0, 1)[..., None]).view(
-            rows, length, -1
-        )
-        found = (torch.from_numpy(by_input), by_choice)
+        by_choice = every @ torch.from_numpy(total).flatten(0, 1)[..., None]
+        found = (torch.from_numpy(by_input), by_choice.view(rows, length, -1))
         moved = (x.to(slope.device, slope.dtype) for x in found)
         return (*moved, None, None, None)
 
