@@ -131,7 +131,8 @@ class TrainConfig(Strict):
     processor multiplies bfloat16 natively, else none. `parallel` is how several processes share
     the model: `ddp` copies it, `fully_shard` gives each a part (FSDP2). `rematerialise` makes the
     rail's activations again in the backward pass instead of keeping them. `trackers` are names that
-    accelerate knows; null is TensorBoard where it is installed.
+    accelerate knows; null is TensorBoard where it is installed. `start` is the folder of a trained
+    rail to go on from, and `trains: adapters` leaves all of it as it is but the skills' adapters.
     """
 
     method: Method
@@ -150,6 +151,8 @@ class TrainConfig(Strict):
     parallel: Literal["ddp", "fully_shard"] = "ddp"
     rematerialise: bool = False
     trackers: tuple[str, ...] | None = None
+    start: Path | None = None
+    trains: Literal["all", "adapters"] = "all"
     checkpoint_every_s: float = Field(default=30.0, gt=0)
     log_every: int = Field(default=10, ge=1)
 
@@ -161,9 +164,11 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _parts_fit_together(self) -> TrainConfig:
-        for name in ("objectives", "activation_cache", "rematerialise"):
+        for name in ("objectives", "activation_cache", "rematerialise", "start"):
             if getattr(self, name) and self.method != "rail":
                 raise ValueError(f"{name} is for method rail")
+        if self.trains == "adapters" and self.start is None:
+            raise ValueError("trains: adapters needs start, a trained rail's folder")
         if self.activation_cache is not None and self.data.stream is not None:
             raise ValueError("activation_cache needs data that is known before: no data.stream")
         if self.objectives is not None and self.optim.accumulate > 1:

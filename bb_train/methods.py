@@ -32,6 +32,13 @@ def attach(
         traces: training traces; the rail learns its lane programs from them.
         domain: whose tools those programs watch.
     """
+    if config.method == "rail" and config.start is not None:
+        from bb_nn.rail import DualRailForCausalLM
+
+        rail = DualRailForCausalLM.from_pretrained(config.start, base=(model, tokenizer))
+        if config.trains == "adapters":
+            train_adapters_alone(rail)
+        return rail
     if config.method == "rail":
         from bb_nn.rail import DualRailConfig, DualRailForCausalLM
         from bb_train.programs import learn_lanes
@@ -46,9 +53,31 @@ def attach(
     return model.requires_grad_(True)
 
 
-def count_trainable(method: str, model: torch.nn.Module) -> int:
-    """Trained parameters; for the rail also the bits of its learned programs."""
-    if method == "rail":
+def train_adapters_alone(rail: torch.nn.Module) -> None:
+    """Freeze a rail but for its skills' adapters.
+
+    Raises:
+        BBError: it has none.
+    """
+    from bb_nn.blocks import ProgramSlot
+    from bb_nn.library.slot import LibrarySlot
+
+    rail.requires_grad_(False)
+    for module in rail.modules():
+        if isinstance(module, ProgramSlot):
+            module.adapters.requires_grad_(True)
+        if isinstance(module, LibrarySlot):
+            module.down.requires_grad_(True)
+            module.up.requires_grad_(True)
+    if not any(p.requires_grad for p in rail.parameters()):
+        raise BBError(
+            "the rail has no skills", where="trains: adapters", fix="start from one with lanes"
+        )
+
+
+def count_trainable(config: TrainConfig, model: torch.nn.Module) -> int:
+    """Trained parameters; for a rail from nothing also the bits of its learned programs."""
+    if config.method == "rail" and config.start is None:
         return int(model.count_trainable())
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 

@@ -214,7 +214,7 @@ def prepare(
     if config.data.packing is not None:
         check_separation(base, data.examples or next(data.stream(0)), pad_id)
     plain = attach(config, base, tokenizer, data.traces, domain)
-    facts["trainable_parameters"] = count_trainable(config.method, plain)
+    facts["trainable_parameters"] = count_trainable(config, plain)
     facts["processes"] = accelerator.num_processes
     facts["precision"] = accelerator.mixed_precision
     saved = read_checkpoint(run.checkpoint) if run.checkpoint.exists() else None
