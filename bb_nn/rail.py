@@ -189,6 +189,8 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             inputs["logits_to_keep"] = logits_to_keep
         inputs |= kwargs
         lean = self.training and labels is not None and self._head is not None
+        if lean and use_cache is None and past_key_values is None:
+            inputs["use_cache"] = False  # the base would copy its keys into one that nobody reads
         self._pass = self._begin(input_ids, attention_mask, past_key_values)
         try:
             if lean:
