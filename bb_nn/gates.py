@@ -35,6 +35,7 @@ class Gates(nn.Module):
         # An integer, which moving the module to another dtype leaves alone.
         self.register_buffer("budget_q40", torch.zeros((), dtype=torch.int64))
         self.set_budget(budget)
+        self._known: tuple[Any, list[Tensor]] | None = None
 
     def forward(self, dtype: torch.dtype = torch.float32) -> list[Tensor]:
         """α of each layer, (width,) float32 each; their joint mean is at most the budget.
@@ -42,6 +43,16 @@ class Gates(nn.Module):
         Args:
             dtype: in which α is used; every α is representable in it.
         """
+        if torch.is_grad_enabled():
+            return self._alphas(dtype)
+        # In decoding nothing changes from token to token.
+        parts = (*self.logits, self.budget_q40)
+        state = (dtype, *((p.data_ptr(), p._version) for p in parts))
+        if self._known is None or self._known[0] != state:
+            self._known = state, self._alphas(dtype)
+        return list(self._known[1])
+
+    def _alphas(self, dtype: torch.dtype) -> list[Tensor]:
         raw = torch.sigmoid(torch.cat(list(self.logits)).double())
         mean = raw.mean().clamp(min=torch.finfo(raw.dtype).tiny)
         scale = torch.clamp(self.budget_q40.double() / _ONE_Q40 * _MARGIN / mean, max=1.0)

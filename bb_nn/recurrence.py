@@ -24,6 +24,8 @@ def linear_scan(decay: Tensor, drive: Tensor, start: Tensor | None) -> Tensor:
     Returns:
         (B, T, D) states.
     """
+    if drive.shape[1] == 1 and start is not None:
+        return torch.addcmul(drive, decay, start[:, None])
     states: Tensor = _Scan.apply(decay, drive, start)
     return states
 

@@ -44,41 +44,48 @@ class Sight(nn.Module):
             relations: (B, R + 1, T, S), 0 or 1: one for each column of `bonus`, and the last 1
                 where a key is not visible.
         """
-        weights: Tensor = _Weights.apply(self.query(x), keys, self.bonus, relations)
+        parts = (self.query(x), keys, self.bonus, relations)
+        weights: Tensor = _Weights.apply(*parts) if torch.is_grad_enabled() else _weigh(*parts)
         return weights
 
 
-class _Weights(torch.autograd.Function):
-    """softmax(q·k/√d + bonus·relations), in float32 throughout.
+def _weigh(query: Tensor, keys: Tensor, bonus: Tensor, relations: Tensor) -> Tensor:
+    """softmax(q·k/√d + bonus·relations), (B, H, T, S), in float32 throughout.
 
-    Bonuses add up to more than bfloat16 tells apart. Written out since the bias needs no graph of
-    its own: what is kept is the weights, the projections, and the relations all layers share.
+    Bonuses add up to more than bfloat16 tells apart.
+    """
+    heads = bonus.shape[0]
+    q, k = _by_head(query, heads), _by_head(keys, heads)
+    with torch.autocast(query.device.type, enabled=False):
+        never = bonus.new_full((heads, 1), NEVER, dtype=torch.float32)
+        prices = torch.cat([bonus.float(), never], dim=1).expand(len(query), -1, -1)
+        bias = torch.bmm(prices, relations.flatten(2)).view(len(q), q.shape[1], -1)
+        scores = bias.baddbmm_(q, k.transpose(1, 2), alpha=q.shape[-1] ** -0.5)
+        return scores.softmax(dim=-1).view(-1, heads, *scores.shape[1:])
+
+
+class _Weights(torch.autograd.Function):
+    """`_weigh` with its slopes written out, since the bias needs no graph of its own.
+
+    What is kept is the weights, the projections, and the relations that all layers share.
     """
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, keys: Tensor, bonus: Tensor, relations: Tensor) -> Tensor:
-        heads = bonus.shape[0]
-        scale = (query.shape[-1] // heads) ** -0.5
-        q, k = _by_head(query, heads), _by_head(keys, heads)
-        with torch.autocast(query.device.type, enabled=False):
-            never = bonus.new_full((heads, 1), NEVER, dtype=torch.float32)
-            prices = torch.cat([bonus.float(), never], dim=1).expand(len(query), -1, -1)
-            bias = torch.bmm(prices, relations.flatten(2)).view(len(q), q.shape[1], -1)
-            scores = bias.baddbmm_(q, k.transpose(1, 2), alpha=scale)
-            weights = scores.softmax(dim=-1)
+        weights = _weigh(query, keys, bonus, relations)
         ctx.save_for_backward(query, keys, weights, relations)
-        ctx.scale, ctx.bonus_dtype = scale, bonus.dtype
-        return weights.view(-1, heads, *weights.shape[1:])
+        ctx.bonus_dtype = bonus.dtype
+        return weights
 
     @staticmethod
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         query, keys, weights, relations = ctx.saved_tensors
         heads = slope.shape[1]
         q, k = _by_head(query, heads), _by_head(keys, heads)
-        by_score = slope.reshape_as(weights).float() * weights
-        by_score.addcmul_(weights, by_score.sum(-1, keepdim=True), value=-1)
-        by_query = _by_position(by_score @ k, heads).mul_(ctx.scale)
-        by_key = _by_position(by_score.transpose(1, 2) @ q, heads).mul_(ctx.scale)
+        by_score = torch._softmax_backward_data(slope, weights, -1, torch.float32).flatten(0, 1)
+        scale = q.shape[-1] ** -0.5
+        by_query = _by_position(by_score @ k, heads).mul_(scale)
+        by_key = _by_position(by_score.transpose(1, 2) @ q, heads).mul_(scale)
         flat = by_score.reshape(len(relations), heads, -1)
         by_bonus = torch.bmm(flat, relations[:, :-1].flatten(2).transpose(1, 2)).sum(0)
         return by_query.to(query.dtype), by_key.to(keys.dtype), by_bonus.to(ctx.bonus_dtype), None

@@ -20,7 +20,7 @@ def _decode(context: Context, rows: int) -> Measured:
     torch.set_num_threads(1)
     rail = random_rail(WIDE, context.seed).eval()
     inputs = batch(rows, _PROMPT)
-    del inputs["labels"]
+    del inputs["labels"], inputs["use_cache"]
     tokens, repetitions = (128, 9) if context.full else (24, 5)
 
     def run(model: Any, cache: Callable[[], Any]) -> Callable[[], None]:

@@ -72,11 +72,11 @@ def _equals(prefix: str, value: int) -> str:
 
 
 def random_rail(shape: Shape, seed: int) -> Any:
-    """A rail of the default configuration beside a random base, lanes and all."""
+    """A rail of a sixth of the base's width, with lanes and a library of 32 skills."""
     from bb_nn.config import DualRailConfig
     from bb_nn.rail import DualRailForCausalLM
 
-    config = DualRailConfig()
+    config = DualRailConfig(width=1 / 6, library={})
     return DualRailForCausalLM.from_base(
         random_base(shape, seed), tokenizer(), config, some_lanes()
     )
@@ -103,4 +103,5 @@ def batch(rows: int = ROWS, length: int = LENGTH) -> dict[str, Any]:
     text = format_prompt("Track order 1042. Then refund 7 to ada@example.com.") + '{"plan":['
     found = tokenizer()(text + step * (length // 8))["input_ids"][:length]
     ids = torch.tensor([found] * rows)
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": ids}
+    mask = torch.ones_like(ids)
+    return {"input_ids": ids, "attention_mask": mask, "labels": ids, "use_cache": False}
