@@ -32,6 +32,7 @@ from torch import Tensor
 
 from bb_core.canonical import fingerprint
 from bb_core.errors import BBError
+from bb_nn.library.skill import Place, Skill
 from bb_nn.soft_logic.discrete import discretised
 from bb_nn.soft_logic.network import NetworkShape, SoftNetwork
 from bem_kernel.circuits.circuit import ARITY, Circuit
@@ -289,21 +290,6 @@ def description_bits(circuit: Circuit) -> int:
 
 
 @dataclass(frozen=True)
-class Place:
-    """State bits of a machine that a skill uses.
-
-    Attributes:
-        state: the skill's own state bits, in its order.
-        reads: its inputs.
-        writes: its outputs.
-    """
-
-    state: tuple[int, ...]
-    reads: tuple[int, ...]
-    writes: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class InstalledSkill:
     """An expert in a machine.
 
@@ -326,6 +312,11 @@ class InstalledSkill:
         """SHA-256 of the record of the last certificate, hex."""
         return fingerprint(certificate_record(self.proved or self.added))
 
+    def skill(self) -> Skill:
+        """The same for a rail's library, over its own bits; `placed` puts it among others'."""
+        made = self.hardened
+        return Skill(self.name, made.circuit, made.n_state, made.learned_bits, self.certificate)
+
 
 def install(
     table: ExpertTable, log: Ledger, name: str, hardened: Hardened, place: Place
@@ -337,14 +328,14 @@ def install(
         log: open; all of the machine's patches are in it.
         name: of the expert.
         hardened: from `harden`.
-        place: its bits.
+        place: the machine's state bits that are the skill's state, its inputs and its outputs.
 
     Raises:
         SoftToHardError: a patch cannot be proved; the machine is as it was before that patch.
         KernelError: the expert does not fit the machine, or the log cannot be written.
     """
-    bits = (place.state + place.reads, place.state + place.writes)
-    expert = Expert(name, bits[0], hardened.decided, bits[1])
+    state = tuple(place.state)
+    expert = Expert(name, (*state, *place.reads), hardened.decided, (*state, *place.writes))
     first = int(encode_words(IdClass.EXPERT, np.zeros(1, np.int64), np.zeros(1, np.int64))[0])
     (identifier,) = free_near(table, first, 1)
     reason = f"skill {name}, trained as a logic network"

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from bb_nn.library.library import Library
+from bb_nn.library.skill import Place, Skill, placed
 from bb_nn.soft_logic.network import NetworkShape
 from bb_train.soft_to_hard import (
     Examples,
-    Place,
     SoftToHardError,
     SoftTraining,
     description_bits,
@@ -95,6 +96,21 @@ def test_it_is_installed_as_an_expert_under_certificates(learned, tmp_path):
     assert np.array_equal(after[:, 8], verdict)
     untouched = [i for i in range(16) if i not in (7, 8)]
     assert np.array_equal(after[:, untouched], state[:, untouched])
+
+
+def test_it_runs_in_a_rails_library(learned, tmp_path):
+    _, _, hardened = learned
+    table, log = machine(tmp_path)
+    skill = install(table, log, "vote", hardened, Place((7,), (2, 3), (8,))).skill()
+    assert skill.learned_bits == hardened.learned_bits and len(skill.certificate) == 64
+    assert Skill.from_json(skill.to_json()) == skill
+    library = Library((placed(skill, Place((1,), (0, 2), (0,)), 3, 3, 2),), 3, ())
+    examples = majority_with_memory(20, 9, 5)
+    inputs = np.zeros((20, 9, 3), np.bool_)
+    inputs[..., [0, 2]] = examples.inputs
+    chosen, start = np.ones((20, 9, 1), np.bool_), np.zeros((20, 3), np.bool_)
+    _, outputs = library.run(inputs, chosen, start)
+    assert np.array_equal(outputs[..., :1], examples.outputs) and not outputs[..., 1].any()
 
 
 def test_a_certificate_does_not_install_another_circuit(learned, tmp_path):
