@@ -75,7 +75,7 @@ def task_named(name: str) -> Task:
         "parity": Task("parity", _bits, lambda text: _ones(text) % 2 == 1),
         "majority": Task("majority", _bits, _majority),
         "dyck-final": Task("dyck-final", _brackets, _balanced),
-        "key-value": Task("key-value", _pairs, _held, scored=KEYS),
+        "key-value": Task("key-value", _keys_and_bits, _held, scored=KEYS),
     }
     if name in plain:
         return plain[name]
@@ -134,24 +134,22 @@ def _balanced(text: str) -> Bits:
     return found
 
 
-def _pairs(rng: np.random.Generator, length: int) -> str:
-    """Keys, of which every other one is given a bit to hold."""
-    found: list[str] = []
-    while len(found) < length:
-        found.append(KEYS[rng.integers(len(KEYS))])
-        if rng.integers(2):
-            found.append("01"[rng.integers(2)])
-    return "".join(found[:length])
+def _keys_and_bits(rng: np.random.Generator, length: int) -> str:
+    """Keys and bits in any order, two keys to a bit: most keys are asked about, or hold already."""
+    return "".join(
+        KEYS[rng.integers(len(KEYS))] if rng.integers(3) else "01"[rng.integers(2)]
+        for _ in range(length)
+    )
 
 
 def _held(text: str) -> Bits:
-    """The bit that the last key named holds, 0 if it was never given one."""
+    """The bit that the last key named holds: the last one given to it, 0 if none was."""
     holds: dict[str, bool] = {}
     last, found = "", np.zeros(len(text), np.bool_)
     for at, char in enumerate(text):
         if char in KEYS:
             last = char
-        else:
+        elif last:
             holds[last] = char == "1"
         found[at] = holds.get(last, False)
     return found
