@@ -23,3 +23,7 @@ class LibraryError(BBError):
 
 class BudgetError(BBError):
     """A budget of the gates that was asked for cannot be."""
+
+
+class CacheError(BBError):
+    """A generation's cache that is another model's, damaged, or of a kind the rail cannot use."""

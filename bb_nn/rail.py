@@ -31,7 +31,7 @@ from bb_nn.base import decoder_layers, fingerprint, freeze, hidden_size, vocabul
 from bb_nn.blocks import Pass, WordTensors
 from bb_nn.builder import BuilderRail
 from bb_nn.config import DualRailConfig
-from bb_nn.errors import LibraryError
+from bb_nn.errors import CacheError, LibraryError
 from bb_nn.lanes import LaneProgram
 from bb_nn.library.library import Library
 from bb_nn.library.slot import LibraryUse
@@ -181,6 +181,9 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
             labels the loss is made without logits, which are None, wherever the base's logits
             are those of an untrained linear head.
         """
+        if use_cache and past_key_values is None:
+            past_key_values = self.new_cache()
+        layer = self._layer_of(past_key_values)
         inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
         inputs |= {"past_key_values": past_key_values, "use_cache": use_cache}
         if position_ids is not None:
@@ -191,7 +194,10 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         lean = self.training and labels is not None and self._head is not None
         if lean and use_cache is None and past_key_values is None:
             inputs["use_cache"] = False  # the base would copy its keys into one that nobody reads
-        self._pass = self._begin(input_ids, attention_mask, past_key_values)
+        if layer is not None:
+            self._read_again(layer, attention_mask)
+            layer.add_positions(input_ids, position_ids)
+        self._pass = self._begin(input_ids, attention_mask, layer)
         try:
             if lean:
                 states, out = final_states(self.base, inputs)
@@ -228,9 +234,26 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         finally:
             self._uses = None
 
-    def _begin(self, ids: Tensor, mask: Tensor | None, cache: Any) -> Pass:
-        layer = _rail_layer(cache)
-        memory = layer.memory() if layer is not None else Memory({}, keep=False)
+    def _read_again(self, layer: RailCacheLayer, mask: Tensor | None) -> None:
+        """After a crop further back than the tails: read the text that is left once more."""
+        if not layer.stale:
+            return
+        whole = layer.wholes
+        ids, positions = whole["ids"], whole["positions"]
+        layer.reset()
+        layer.add_positions(ids, positions)
+        past = None if mask is None else mask[:, : ids.shape[1]]
+        self._pass = self._begin(ids, past, layer)
+        try:
+            self.base(
+                input_ids=ids, attention_mask=past, position_ids=positions, use_cache=False,
+                logits_to_keep=1,
+            )  # fmt: skip
+        finally:
+            self._pass = None
+
+    def _begin(self, ids: Tensor, mask: Tensor | None, layer: RailCacheLayer | None) -> Pass:
+        memory = Memory(layer)
         whole = memory.grow("ids", ids)
         new, total = ids.shape[1], whole.shape[1]
         present = torch.ones_like(whole) if mask is None else mask[:, :total].to(ids.device)
@@ -367,10 +390,29 @@ class DualRailForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[mis
         result = super()._prepare_cache_for_generation(
             generation_config, model_kwargs, *args, **kwargs
         )
-        cache = model_kwargs.get("past_key_values")
-        if cache is not None and _rail_layer(cache) is None:
-            cache.layers.append(RailCacheLayer())
+        self._layer_of(model_kwargs.get("past_key_values"))
         return result
+
+    def _layer_of(self, cache: Any) -> RailCacheLayer | None:
+        """The rail's layer of a cache, added to an empty one; None without a cache.
+
+        Raises:
+            CacheError: the base alone has written into the cache.
+        """
+        if cache is None:
+            return None
+        found = [layer for layer in cache.layers if isinstance(layer, RailCacheLayer)]
+        if found:
+            return found[0]
+        if cache.get_seq_length():
+            raise CacheError(
+                "the base alone has written into this cache", where="past_key_values",
+                fix="give the rail an empty cache, or one that the rail has filled",
+            )  # fmt: skip
+        if not cache.layers:  # one that makes its layers as the base asks for them
+            cache.layers.extend(roomy_cache(self.base.config).layers)
+        cache.layers.append(RailCacheLayer())
+        return cache.layers[-1]
 
 
 @dataclass(frozen=True)
@@ -418,13 +460,6 @@ def _library_for(config: DualRailConfig, library: Library | None) -> Library | N
     if library is not None:
         return library
     return starter_library(shape.skills, n_state=shape.state, perception=shape.perception)
-
-
-def _rail_layer(cache: Any) -> RailCacheLayer | None:
-    """The rail's layer of a cache; None without one."""
-    layers = cache.layers if cache is not None else []
-    found = [layer for layer in layers if isinstance(layer, RailCacheLayer)]
-    return found[0] if found else None
 
 
 def _at(index: int, hook: Any) -> Any:

@@ -29,26 +29,28 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         rooms = self._rooms or (self.keys, self.values)
-        key_room, self.keys = _appended(rooms[0], self.keys, key_states)
-        value_room, self.values = _appended(rooms[1], self.values, value_states)
+        key_room, self.keys = appended(rooms[0], self.keys, key_states, 2)
+        value_room, self.values = appended(rooms[1], self.values, value_states, 2)
         self._rooms = key_room, value_room
         return self.keys, self.values
 
 
-def _appended(room: Tensor, old: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
-    """Write `new` behind `old`: the room that holds both, and its part in use.
+def appended(room: Tensor, old: Tensor, new: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """Write `new` behind `old` along an axis: the room that holds both, and its part in use.
 
     `old` begins `room`, or has been selected, cropped or moved since; then there is a new room.
     """
-    have = old.shape[-2] if old.numel() else 0
-    length = have + new.shape[-2]
+    have = old.shape[axis] if old.numel() else 0
+    length = have + new.shape[axis]
     begins = old.data_ptr() == room.data_ptr() and old.stride() == room.stride()
-    if not have or not begins or len(old) != len(room) or length > room.shape[-2]:
-        room = new.new_empty(*new.shape[:-2], max(2 * length, _LEAST), new.shape[-1])
+    if not have or not begins or len(old) != len(room) or length > room.shape[axis]:
+        shape = list(new.shape)
+        shape[axis] = max(2 * length, _LEAST)
+        room = new.new_empty(shape)
         if have:
-            room[..., :have, :] = old
-    room[..., have:length, :] = new
-    return room, room[..., :length, :]
+            room.narrow(axis, 0, have).copy_(old)
+    room.narrow(axis, have, new.shape[axis]).copy_(new)
+    return room, room.narrow(axis, 0, length)
 
 
 def roomy_cache(config: Any) -> DynamicCache:

@@ -4,8 +4,7 @@ All rows end at the same position. A new row is read by itself and then joined: 
 padded on the left, where the attention mask hides it. Every call reads the same number of tokens
 of each row, so a row with forced tokens waits for none and takes none from the others.
 
-The dual rail's own cache layer keeps everything by position (DESIGN.md 9, "Cache"), so that joining
-and trimming are the same slices as for keys and values.
+The dual rail's own cache layer joins and trims its rows itself.
 """
 
 from __future__ import annotations
@@ -21,11 +20,8 @@ from transformers import DynamicCache
 from bb_core.errors import BBError
 from bb_nn.memory import RailCacheLayer
 from bb_nn.rail import DualRailForCausalLM
-from bb_nn.reader import Cursor
 from bb_nn.roomy import RoomyLayer
 from bb_runtime.batching import ATTENTION, Fed, last_logits
-
-_ABSENT_ID = -2  # what the rail takes for the token before the first
 
 
 class PaddedBatch:
@@ -141,9 +137,7 @@ class PaddedBatch:
             return
         for layer in self._cache.layers:
             if isinstance(layer, RailCacheLayer):
-                layer.stored.update({k: v[:, spare:] for k, v in layer.stored.items()})
-                layer.cursors = [line[spare:] for line in layer.cursors]
-                layer.words = None
+                layer.forget_first(spare)
             else:
                 layer.keys = layer.keys[:, :, spare:].contiguous()
                 layer.values = layer.values[:, :, spare:].contiguous()
@@ -154,26 +148,14 @@ def _joined(one: Any, two: Any) -> Any:
     width = max(one.layers[0].get_seq_length(), two.layers[0].get_seq_length())
     for a, b in zip(one.layers, two.layers, strict=True):
         if isinstance(a, RailCacheLayer):
-            _join_rail(a, b, width)
+            a.join(b)
             continue
         a.keys = _stacked(a.keys, b.keys, 2, width)
         a.values = _stacked(a.values, b.values, 2, width)
     return one
 
 
-def _join_rail(a: RailCacheLayer, b: RailCacheLayer, width: int) -> None:
-    a.stored.update(
-        {
-            name: _stacked(old, b.stored[name], 1, width, _ABSENT_ID if name == "ids" else 0)
-            for name, old in a.stored.items()
-        }
-    )
-    lines = [*a.cursors, *b.cursors]
-    a.cursors = [[Cursor()] * (width - len(line)) + line for line in lines]
-    a.words = None
-
-
-def _stacked(a: Tensor, b: Tensor, axis: int, width: int, fill: int = 0) -> Tensor:
+def _stacked(a: Tensor, b: Tensor, axis: int, width: int) -> Tensor:
     """Both along the first axis, padded in front along `axis` to `width`."""
     behind = (0, 0) * (a.ndim - axis - 1)
-    return torch.cat([F.pad(t, (*behind, width - t.shape[axis], 0), value=fill) for t in (a, b)])
+    return torch.cat([F.pad(t, (*behind, width - t.shape[axis], 0)) for t in (a, b)])
