@@ -165,12 +165,13 @@ class CallGraphHead(nn.Module):
                 f"{tuple(columns.shape)}", where="call graph",
                 fix="give (B, T, D), (B, T) and (B, P)",
             )  # fmt: skip
-        read = self._read(self.norm(states.float()), present, columns)
-        log_more, log_end = (F.logsigmoid(sign * self.more(read)[..., 0]) for sign in (1, -1))
+        read = self._read(self.norm(states.to(self.look.weight.dtype)), present, columns)
+        more = self.more(read)[..., 0].float()
+        log_more, log_end = F.logsigmoid(more), F.logsigmoid(-more)
         reached = log_more.cumsum(-1).clamp(max=-_TINY)
         count = torch.cat([log_end, torch.zeros_like(log_end[..., :1])], -1)
         count = count + F.pad(log_more.cumsum(-1), (1, 0))
-        tools = self.tool(read).log_softmax(-1)
+        tools = self.tool(read).float().log_softmax(-1)
         absent = torch.log(-torch.expm1(reached))
         labels = torch.cat([absent[..., None], reached[..., None] + tools], dim=-1)
         references = self._references(read)
@@ -191,7 +192,7 @@ class CallGraphHead(nn.Module):
             scores = scores + ahead * away.tanh() - F.softplus(near + _LOOSE) * away.abs()
             weights = scores.masked_fill(~seen, torch.finfo(scores.dtype).min).softmax(-1)
             middle = (weights * time).sum(-1, keepdim=True)
-            look = (weights @ values).flatten(0, 1)
+            look = (weights.to(values.dtype) @ values).flatten(0, 1)
             state = self.cell(look, state.flatten(0, 1)).view_as(state)
             found.append(state)
         return torch.stack(found, dim=2)
@@ -204,7 +205,7 @@ class CallGraphHead(nn.Module):
         slots = torch.arange(self.rules.slots, device=read.device)
         later = slots[None, :] >= slots[:, None]
         scores = scores.masked_fill(later[:, None, :], -torch.inf)
-        return torch.cat([nothing, scores], dim=-1).log_softmax(-1)
+        return torch.cat([nothing, scores], dim=-1).float().log_softmax(-1)
 
     def _edges(self, tools: Tensor, references: Tensor) -> Tensor:
         """(…, K, K) log-odds that any reference of the later slot means the earlier one."""

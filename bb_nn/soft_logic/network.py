@@ -149,7 +149,7 @@ class SoftNetwork(nn.Module):
         """The layers of a replica with every operand and table at its likeliest value."""
         layers = []
         for wires, tables in zip(self.wires, self.tables, strict=True):
-            operands = wires[replica].argmax(-1).view(2, -1).T
-            numbers = ((tables[replica] > 0) * (1 << torch.arange(ENTRIES))).sum(-1)
-            layers.append(HardLayer(operands.numpy().astype(np.int64), numbers.numpy()))
+            operands = wires[replica].argmax(-1).view(2, -1).T.cpu().numpy()
+            numbers = (tables[replica] > 0).cpu().numpy() @ (1 << np.arange(ENTRIES))
+            layers.append(HardLayer(operands, numbers))
         return layers

@@ -146,6 +146,17 @@ def test_a_position_sees_what_is_before_it_and_no_padding():
     assert not torch.allclose(first.labels[:, 1], second.labels[:, 1])
 
 
+def test_in_bfloat16_chances_are_float32_and_nearly_the_same():
+    torch.manual_seed(0)
+    head = CallGraphHead(6, RULES, rank=8)
+    given = torch.randn(1, 5, 6), torch.ones(1, 5, dtype=torch.bool), torch.tensor([[2, 4]])
+    wide = head(*given)
+    narrow = head.to(torch.bfloat16)(given[0].to(torch.bfloat16), *given[1:])
+    assert narrow.labels.dtype == torch.float32
+    assert torch.allclose(narrow.labels, wide.labels, atol=0.1)
+    narrow.edges.sum().backward()
+
+
 def test_a_longer_plan_costs_no_parameters():
     sizes = [
         sum(
