@@ -181,6 +181,25 @@ def test_contradictions_contradict(domain, request_, others):
     assert contradictions(domain, request_.plan, nx.DiGraph()) == ()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["robots", "phone", "social"])
+def test_every_domain_says_what_its_plans_are_good_for(name):
+    """Of contradictions that run, most do worse than the request's own plan; worlds stay."""
+    other = load_domain(name)
+    worse = ran = 0
+    for request in make_requests(other, "train", 4, 2):
+        world = make_simulator(other, request)
+        before = world.state(), world.incidents()
+        made = Arena(other, request, world)
+        own = made.run(request.plan)
+        runs = [made.run(p) for p in contradictions(other, request.plan, skeleton(request.plan))]
+        ran += sum(not run.refused for run in runs)
+        worse += sum(run.score < own.score for run in runs if not run.refused)
+        assert own.goals == 1 and own.unasked == own.incidents == 0
+        assert (world.state(), world.incidents()) == before
+    assert ran > 3 and worse > 0.6 * ran
+
+
 def test_rules_of_a_domains_graphs(domain):
     rules = graph_rules(domain.schema)
     assert rules.slots == 14 and rules.arity[rules.tools.index("cancel_order")] == 1
