@@ -39,12 +39,14 @@ class Head:
 
 
 def head_of(base: Any) -> Head | None:
-    """The head of a causal LM, or None if it is trained or its logits are no head's alone.
+    """The head of a causal LM; None if it is trained or no plain matrix, or does not do it all.
 
     Compared with the model's own logits after a few tokens.
     """
     module = base.get_output_embeddings()
-    if not isinstance(module, nn.Linear) or any(p.requires_grad for p in module.parameters()):
+    if not isinstance(module, nn.Linear) or type(module.weight) is not nn.Parameter:
+        return None  # no plain matrix: quantised, or sharded over processes
+    if any(p.requires_grad for p in module.parameters()):
         return None
     cap = getattr(base.config.get_text_config(decoder=True), "final_logit_softcapping", None)
     head = Head(module, cap)

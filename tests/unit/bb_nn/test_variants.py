@@ -8,6 +8,7 @@ import torch
 from bb_nn.builder import BuilderRail
 from bb_nn.config import DualRailConfig
 from bb_nn.errors import BaseRailError, LibraryError
+from bb_nn.loss import head_of
 from bb_nn.rail import DualRailForCausalLM
 
 LIBRARY = {"skills": 32, "rank": 2, "horizon": 2}
@@ -108,6 +109,19 @@ def test_the_loss_without_logits_is_that_of_the_logits(name, make_dual, tokenize
         slopes.append(torch.autograd.grad(out.loss, dual.rail.outward.weight)[0])
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(slopes[0], slopes[1], rtol=1e-4, atol=1e-6)
+
+
+def test_heads_that_are_trained_or_not_all_of_it_have_no_short_way(make_base):
+    base = make_base("llama").requires_grad_(False)
+    assert head_of(base) is not None
+    scaled = base.lm_head.register_forward_hook(lambda _m, _i, out: 3 * out)
+    assert head_of(base) is not None  # a hook on the head is part of it
+    scaled.remove()
+    base.register_forward_hook(lambda _m, _i, out: setattr(out, "logits", 3 * out.logits))
+    assert head_of(base) is None
+    base = make_base("llama").requires_grad_(False)
+    base.lm_head.weight.requires_grad_(True)
+    assert head_of(base) is None
 
 
 def test_what_the_slots_did_is_told_to_those_who_ask(make_dual, tokenizer, text):
