@@ -51,8 +51,8 @@ def _sizes(seed: int, full: bool) -> Sizes:
     from bb_train.languages.trial import Training
 
     if full:
-        training = Training(steps=400, rate=5e-3, seed=seed)
-        return Sizes(longest=32, tests=16, training=training, lora_rates=(1e-3, 3e-3, 1e-2))
+        training = Training(steps=200, rows=16, rate=3e-3, seed=seed)
+        return Sizes(longest=32, training=training, lora_rates=(1e-3, 3e-3, 1e-2))
     return Sizes(training=Training(steps=120, rate=1e-2, seed=seed), lora_rates=(3e-3, 1e-2))
 
 
@@ -108,7 +108,7 @@ def _declare(name: str) -> None:
             found = _all(context, name)
             return Measured([s.programs.long for s in found], [peer(s).long for s in found])
 
-    beside("lora", "LoRA on the same base", lambda s: s.lora)
+    beside("lora", "LoRA on the same base, equal parameters", lambda s: s.lora)
     beside("plain", "the same rail without the program", lambda s: s.plain)
 
 

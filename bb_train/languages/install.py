@@ -11,18 +11,28 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from bb_core.canonical import fingerprint
 from bb_nn.library.library import Library
 from bb_nn.library.skill import Place, Skill, placed, skill_of_machine
 from bb_train.languages.learn import LearnedProgram
 from bb_train.languages.symbols import LanguageError, Symbols
-from bb_train.soft_to_hard import Hardened, install
-from bb_train.soft_to_hard import Place as MachinePlace
 from bem_kernel.circuits.builder import CircuitBuilder
+from bem_kernel.experts.expert import Expert
+from bem_kernel.identifiers.classes import IdClass
+from bem_kernel.identifiers.ident import encode_words
+from bem_kernel.patches.apply import apply
+from bem_kernel.patches.certificate import certificate_record
+from bem_kernel.patches.patch import Entry, Kind, Patch
+from bem_kernel.patches.propose import drafted, free_near
+from bem_kernel.patches.verify import Proved, verify
 
 if TYPE_CHECKING:
     from bem_kernel.experts.table import ExpertTable
     from bem_kernel.ledger.chain import Ledger
 
+_PROVENANCE = (("by", "training strings"),)
 PERCEPTION = 1
 """Bits that the rail perceives; no learned program reads them."""
 
@@ -41,7 +51,7 @@ def skill_of(program: LearnedProgram, name: str, certificate: str = "") -> Skill
 
 
 def install_program(program: LearnedProgram, name: str, table: ExpertTable, log: Ledger) -> Skill:
-    """Add the program to a machine as an expert, by a patch that is proved.
+    """Add the program to a machine as an expert, by a patch with a certificate.
 
     Args:
         program: from `learn_program`.
@@ -50,17 +60,25 @@ def install_program(program: LearnedProgram, name: str, table: ExpertTable, log:
         log: open; all of the machine's patches are in it.
 
     Raises:
-        SoftToHardError: the patch cannot be proved.
+        LanguageError: the patch cannot be proved.
         KernelError: the expert does not fit the machine, or the log cannot be written.
     """
     skill = skill_of(program, name)
     state, reads = skill.n_state, skill.n_state + skill.n_in
-    place = MachinePlace(
-        tuple(range(state)), tuple(range(state, reads)), tuple(range(reads, reads + skill.n_out))
-    )
-    hardened = Hardened(skill.circuit, skill.circuit, skill.n_state, False, None)
-    installed = install(table, log, name, hardened, place)
-    return skill_of(program, name, installed.certificate)
+    writes = (*range(state), *range(reads, reads + skill.n_out))
+    expert = Expert(name, tuple(range(reads)), skill.circuit, writes)
+    first = int(encode_words(IdClass.EXPERT, np.zeros(1, np.int64), np.zeros(1, np.int64))[0])
+    (identifier,) = free_near(table, first, 1)
+    reason = f"{name}: {program.found_as}, explains {program.strings} strings"
+    entry = Entry(identifier, expert)
+    patch = drafted(table, Patch(Kind.ADD, "", "", reason, _PROVENANCE, added=(entry,)))
+    verdict = verify(table, patch, log=log)
+    if not isinstance(verdict, Proved):
+        raise LanguageError(
+            f"no proof that {verdict.claim}", where=f"patch for {name}", fix="free bits or experts"
+        )
+    apply(table, patch, verdict.certificate, log)
+    return skill_of(program, name, fingerprint(certificate_record(verdict.certificate)))
 
 
 def install_alone(program: LearnedProgram, name: str, folder: Path) -> Skill:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from bb_nn.config import DualRailConfig
+from bb_train.config import LoraShape
 from bb_train.languages.install import install_alone, library_of
 from bb_train.languages.learn import LearnedProgram, learn_program
 from bb_train.languages.tasks import Task, task_named
@@ -81,7 +82,7 @@ class LanguageScores:
         sure: see `how_sure`.
         programs: the rail with the program.
         plain: the same rail without.
-        lora: LoRA on the same base.
+        lora: LoRA on the same base, with as many parameters as `programs`.
     """
 
     program: LearnedProgram
@@ -147,7 +148,8 @@ def language_scores(
     programs = asked.score(train(subject, library, sizes.training))
     plain = asked.score(train(subject, None, sizes.training))
     rates = (replace(sizes.training, rate=rate) for rate in sizes.lora_rates)
-    lora = [asked.score(train_lora(subject, how)) for how in rates]
+    shape = LoraShape(parameters=programs.parameters)
+    lora = [asked.score(train_lora(subject, shape, how)) for how in rates]
     return LanguageScores(program, sure, programs, plain, max(lora, key=lambda s: s.long))
 
 

@@ -39,14 +39,12 @@ class Training:
         steps: of AdamW.
         rows: strings of a batch.
         rate: learning rate at its highest; it falls to 0 along a cosine.
-        rank: of LoRA, on all linear layers.
         seed: of weights and batches.
     """
 
     steps: int = 200
     rows: int = 32
     rate: float = 3e-3
-    rank: int = 8
     seed: int = 0
 
 
@@ -125,10 +123,10 @@ def train(subject: Subject, library: Library | None, how: Training) -> Trained:
     return _fit(rail, list(rail.trainable_parameters()), rail.count_trainable(), subject, how)
 
 
-def train_lora(subject: Subject, how: Training) -> Trained:
-    """Train LoRA on all linear layers of the base."""
+def train_lora(subject: Subject, shape: LoraShape, how: Training) -> Trained:
+    """Train LoRA of some size on all linear layers of the base."""
     torch.manual_seed(how.seed)
-    model = attach_lora(subject.base(), LoraShape(rank=how.rank))
+    model = attach_lora(subject.base(), shape)
     trained = [p for p in model.parameters() if p.requires_grad]
     return _fit(model, trained, sum(p.numel() for p in trained), subject, how)
 
@@ -157,7 +155,7 @@ def _fit(
 
 
 @torch.no_grad()
-def share_right(model: Any, coding: Coding, strings: Sequence[Labelled], rows: int = 4) -> float:
+def share_right(model: Any, coding: Coding, strings: Sequence[Labelled], rows: int = 2) -> float:
     """Share of the verdicts asked for that a model has right, each verdict counted for half.
 
     So whoever always says the same has a half right, however rare the other verdict is.

@@ -11,6 +11,7 @@ from bb_core.errors import UsageError
 from bb_nn.config import DualRailConfig
 from bb_nn.library.token_classes import class_table
 from bb_nn.token_bytes import token_bytes
+from bb_train.config import LoraShape
 from bb_train.languages.install import character_ids, install_program, library_of, skill_of
 from bb_train.languages.learn import Pool, learn_program, sizes
 from bb_train.languages.study import how_sure
@@ -190,7 +191,7 @@ def test_a_rail_with_a_learned_program_is_right_at_64_times_the_length(
 def test_lora_is_trained_on_the_same_strings(tiny_model, tokenizer):
     strings = task_named("parity").strings(20, 4, 8, 0)
     subject = Subject(lambda: tiny_model, Coding(tokenizer, "01"), strings, DualRailConfig)
-    trained = train_lora(subject, Training(steps=3, rows=4, rank=2))
+    trained = train_lora(subject, LoraShape(rank=2), Training(steps=3, rows=4))
     assert trained.parameters == sum(
         p.numel() for p in trained.model.parameters() if p.requires_grad
     )
