@@ -23,7 +23,7 @@ def _batch(dual, prompts, new, **small):
 
 OTHERS = [
     pytest.param(name, mixer, marks=pytest.mark.slow)
-    for name in ("qwen3", "mistral", "gemma3", "gpt_oss")
+    for name in ("qwen3", "mistral", "gemma2", "gemma3", "gpt2", "gpt_neox", "gpt_oss")
     for mixer in ("attention", "linear", "gru")
 ]
 
@@ -33,11 +33,8 @@ OTHERS = [
 )
 def test_requests_together_equal_each_alone(name, mixer, make_dual, tokenizer, text):
     dual = make_dual(name, mixer=mixer, library=LIBRARY)
-    if name == "gpt_oss":
-        dual.base.set_attn_implementation("eager")
     prompts = [tokenizer(part)["input_ids"] for part in (text, text[:57], text[:30], text[:90])]
     together = _batch(dual, prompts, 6)
-    dual.base.set_attn_implementation("eager" if name == "gpt_oss" else "sdpa")
     for prompt, found in zip(prompts, together, strict=True):
         ids = torch.tensor([prompt])
         alone = dual.generate(ids, max_new_tokens=6, do_sample=False, eos_token_id=None)
