@@ -189,7 +189,9 @@ def standin_rail(config: Any, rail_fields: dict[str, Any]) -> Any:
 
     text = config.get_text_config(decoder=True)
     taps = DualRailConfig(**rail_fields).tap_indices(text.num_hidden_layers)
-    tokenizer = AutoTokenizer.from_pretrained(EMBEDDED, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(
+        EMBEDDED, local_files_only=True, trust_remote_code=False
+    )
     base = AutoModelForCausalLM.from_config(
         LlamaConfig(
             vocab_size=len(tokenizer), hidden_size=text.hidden_size, num_hidden_layers=len(taps),
