@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from bb_domains.json_schema.guard import CLOSING_BYTES, Guard
 from bb_runtime.errors import MaskError
 from bb_runtime.json_schema import SchemaConstraint
 from bb_runtime.matcher_row import MatcherRow
-from bb_runtime.way_out import Strings, WayOut
+from bb_runtime.way_out import Strings, WayOut, Work
 
 _VERIFIED = 20
 _SURE = 0.999
@@ -41,6 +42,7 @@ class SchemaRow(MatcherRow):
         constraint: the schema.
         vocabulary: of the tokenizer.
         max_new_tokens: budget, the end of sequence included; None for none.
+        way: a way out that fits the budget, where one is known; otherwise one is looked for.
 
     Attributes:
         text: what was written so far.
@@ -58,6 +60,8 @@ class SchemaRow(MatcherRow):
         constraint: SchemaConstraint,
         vocabulary: Vocabulary,
         max_new_tokens: int | None = None,
+        *,
+        way: Sequence[int] | None = None,
     ) -> None:
         super().__init__(matcher, eos_ids)
         self._constraint, self._vocabulary = constraint, vocabulary
@@ -66,15 +70,17 @@ class SchemaRow(MatcherRow):
         self._way: list[int] | None = None
         self._ways: dict[int, list[int] | None] = {}
         self._strings = Strings()
+        self._work = Work.at_token(constraint.grammar)
         self.text = b""
         if max_new_tokens is not None:
-            self._way = self._first_way(max_new_tokens)
+            self._way = self._first_way(max_new_tokens) if way is None else list(way)
 
     def fork(self) -> SchemaRow:
         """An independent copy."""
         twin = SchemaRow.__new__(SchemaRow)
         twin.__dict__.update(self.__dict__)
         twin._matcher, twin._ways = self._matcher.deep_copy(), dict(self._ways)
+        twin._work = replace(self._work)
         return twin
 
     def check(self) -> Any:
@@ -103,6 +109,7 @@ class SchemaRow(MatcherRow):
         if self._left is not None:
             self._way = self._way_past(token, self._left - 1)
             self._ways = {}
+            self._work = Work.at_token(self._constraint.grammar)
         return True
 
     def take_forced(self) -> list[int]:
@@ -198,7 +205,7 @@ class SchemaRow(MatcherRow):
         chances = (values - masked.logsumexp(-1)).exp()
         passed = 0.0
         for token, chance in zip(tokens.tolist(), chances.tolist(), strict=True):
-            if passed >= _SURE or not chance:
+            if passed >= _SURE or not chance or self._work.is_spent:
                 break
             if self.fits(token):
                 found[token] = masked[token]
@@ -207,10 +214,13 @@ class SchemaRow(MatcherRow):
 
     def _first_way(self, budget: int) -> list[int]:
         grammar, way_out = self._constraint.grammar, self._vocabulary.way_out
-        way = way_out.shortest(self._matcher, self._guard, grammar.strings, budget - 1)
+        work = Work.at_first(grammar)
+        way = way_out.shortest(self._matcher, self._guard, work, budget - 1)
         if way is None:
             raise MaskError(
-                "no text that fits a budget was found", where="masks", fix="simplify the schema"
+                f"no text that fits a budget of {budget} tokens was found",
+                where="masks",
+                fix=f"give a budget of more than {budget}, or simplify the schema",
             )
         if len(way) >= budget:
             raise MaskError(
@@ -283,6 +293,6 @@ class SchemaRow(MatcherRow):
     ) -> list[int] | None:
         """A way out, of at most so many tokens; most tokens change nothing about the last one."""
         way_out = self._vocabulary.way_out
-        if len(hint) <= most and way_out.is_way(matcher, guard, hint):
+        if len(hint) <= most and way_out.is_still_way(matcher, guard, hint, self._work):
             return list(hint)
-        return way_out.find(matcher, guard, strings, self._constraint.grammar.strings, most)
+        return way_out.find(matcher, guard, strings, self._work, most)

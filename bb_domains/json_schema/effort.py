@@ -54,6 +54,11 @@ def spend(steps: int = 1) -> None:
         raise LowerError("is too much work", where="/", fix="simplify the schema")
 
 
+def steps_left() -> int:
+    """What `spend` may still take inside of `bounded`, else 0."""
+    return max(0, _left.steps or 0)
+
+
 def forgotten_with(*clear: Callable[[], None]) -> None:
     """Name caches whose size grows with the steps."""
     _clearing.extend(clear)

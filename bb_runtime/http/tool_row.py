@@ -15,7 +15,7 @@ from bb_runtime.job import Constraint
 from bb_runtime.json_schema import SchemaConstraint, schema_constraint
 from bb_runtime.masks import compile_matcher, vocabulary_of, wrap_tokenizer
 from bb_runtime.schema_row import SchemaRow, Vocabulary
-from bb_runtime.way_out import Strings
+from bb_runtime.way_out import Strings, Work
 
 TAG = "<tool_call>"
 
@@ -32,7 +32,7 @@ class TagLanguage:
         constraint: the schema.
         vocabulary: of the tokenizer.
         closing: tokens that may complete the tag.
-        shortest: tokens of a short text of the schema, the end of sequence included.
+        way: tokens of a short text of the schema, without the end of sequence.
     """
 
     matcher: LLMatcher
@@ -40,12 +40,17 @@ class TagLanguage:
     constraint: SchemaConstraint
     vocabulary: Vocabulary
     closing: tuple[int, ...]
-    shortest: int
+    way: tuple[int, ...]
 
     def begin(self, left: int) -> SchemaRow:
         """A row after the tag, with so many tokens left."""
         return SchemaRow(
-            self.matcher.deep_copy(), self.eos_ids, self.constraint, self.vocabulary, left
+            self.matcher.deep_copy(),
+            self.eos_ids,
+            self.constraint,
+            self.vocabulary,
+            left,
+            way=self.way,
         )
 
 
@@ -63,7 +68,11 @@ def keep_calls_after_tag(
     grammar = LLMatcher.grammar_from_lark(constraint.grammar.lark)
     matcher = compile_matcher(wrapped, grammar, "JSON Schema")
     way = vocabulary.way_out.find(
-        matcher, constraint.grammar.guard, Strings(), constraint.grammar.strings, max_new_tokens
+        matcher,
+        constraint.grammar.guard,
+        Strings(),
+        Work.at_first(constraint.grammar),
+        max_new_tokens,
     )
     if way is None:
         raise MaskError(
@@ -73,7 +82,7 @@ def keep_calls_after_tag(
         )
     closing = tuple(token for token, text in enumerate(vocabulary.token_bytes) if _TAG[-1:] in text)
     eos_ids = frozenset(wrapped.eos_tokens)
-    language = TagLanguage(matcher, eos_ids, constraint, vocabulary, closing, len(way) + 1)
+    language = TagLanguage(matcher, eos_ids, constraint, vocabulary, closing, tuple(way))
     return lambda: TagRow(language, max_new_tokens)
 
 
@@ -129,7 +138,7 @@ class TagRow:
             self._calls.fill(words)
             return
         words[:] = -1
-        fits = self._left > self._language.shortest
+        fits = self._left > len(self._language.way) + 1
         for token in self._language.closing:
             text = self._end + self._text(token)
             at = text.find(_TAG)

@@ -227,7 +227,7 @@ def test_after_the_tag_only_calls_may_be_written(row, tokenizer):
 def test_the_tag_cannot_be_written_where_no_call_fits(tokenizer):
     schema = calls_schema(tools("f"), parallel=False)
     vocabulary = vocabulary_of(tokenizer)
-    shortest = keep_calls_after_tag(tokenizer, schema, 200)()._language.shortest
+    shortest = len(keep_calls_after_tag(tokenizer, schema, 200)()._language.way) + 1
     single = {found: token for token, found in enumerate(vocabulary.token_bytes)}
     begun = TAG[:-1].encode()
     for spare, fits in ((0, False), (1, True)):
