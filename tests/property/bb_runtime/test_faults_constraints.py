@@ -84,3 +84,9 @@ def test_one_request_stops_no_other(client, schema):
     """The first would have held the process for ever, the second was a fault of ours."""
     assert is_decided(client, Hostile("json", "", schema), LATEST_S)
     assert serves(client)
+
+
+@pytest.mark.parametrize("seed", [715, 716, 717])
+def test_the_neighbours_of_a_text_that_was_not_decided(client, seed):
+    assert is_decided(client, hostile(Random(seed)), LATEST_S)
+    assert serves(client)
