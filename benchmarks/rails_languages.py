@@ -53,7 +53,7 @@ def _sizes(seed: int, full: bool) -> Sizes:
     if full:
         training = Training(steps=200, rows=16, rate=3e-3, seed=seed)
         return Sizes(longest=32, training=training, lora_rates=(1e-3, 3e-3, 1e-2))
-    return Sizes(training=Training(steps=120, rate=1e-2, seed=seed), lora_rates=(3e-3, 1e-2))
+    return Sizes(training=Training(steps=120, rate=3e-3, seed=seed), lora_rates=(3e-3, 1e-2))
 
 
 def _base(seed: int, full: bool) -> Callable[[], Any]:
